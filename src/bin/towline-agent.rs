@@ -1,0 +1,2 @@
+//! Placeholder until the settings are read.
+fn main() {}

@@ -1,0 +1,111 @@
+//! Every bound on what a peer, a caller or a file can make grow, with its reason.
+//!
+//! Sizes are bytes. What the operator may set lives in [`crate::settings`]; what stands here is fixed.
+
+use std::time::Duration;
+
+// Names
+
+/// Client ids and share names; CONTRACT: 1 to 64 characters.
+pub const MAX_LABEL_BYTES: usize = 64;
+/// A file key; the longest path that Linux takes.
+pub const MAX_FILE_KEY_BYTES: usize = 4096;
+/// A file name, on every file system in use.
+pub const MAX_FILE_NAME_BYTES: usize = 255;
+/// Text from outside in a log line or an error: enough to recognise it, too little to flood a log.
+pub const MAX_PRINTED_CHARS: usize = 200;
+
+// The wire
+
+/// Payload of a chunk: a v1 installation may have set `CHUNK_SIZE` this high; it is held in memory several times.
+pub const MAX_CHUNK_BYTES: usize = 4 << 20;
+/// Payload of a chunk between two v2 peers, unless `CHUNK_SIZE` is set: larger gains a few percent, and costs memory and delay.
+pub const V2_CHUNK_BYTES: usize = 256 << 10;
+/// Payload of a chunk for v1 clients, unless `CHUNK_SIZE` is set (v1's default).
+pub const V1_CHUNK_BYTES: usize = 64 << 10;
+/// The smallest chunk that may be asked for; below it the header outweighs the payload.
+pub const MIN_CHUNK_BYTES: usize = 1 << 10;
+/// Header of a chunk: ours has 150 bytes, a v1 client's may be padded.
+pub const MAX_HEADER_BYTES: usize = 4 << 10;
+/// A text message: the largest is `register_meta` with its labels and shares, or a listing.
+pub const MAX_TEXT_BYTES: usize = 256 << 10;
+/// A binary message from a client: the chunk size that it was told, and not less than this, because a v1 client may have a larger `CHUNK_SIZE` of its own.
+pub const MIN_MESSAGE_BYTES: usize = 1 << 20;
+/// The labels of a client, as JSON: they are kept for every client and shown in lists.
+pub const MAX_META_BYTES: usize = 4 << 10;
+/// Shares that an agent may name.
+pub const MAX_SHARES: usize = 64;
+/// Text of an agent's error that is kept and shown.
+pub const MAX_ERROR_CHARS: usize = 300;
+/// Ended transfers whose late messages are dropped in silence, a line: more than can still be in flight.
+pub const MAX_ENDED_IDS: usize = 64;
+/// Frames that wait for a peer to read, a line: a peer that lets this much pile up is not reading.
+pub const MAX_OUTBOX_BYTES: usize = 256 << 10;
+/// Transfers that an agent runs at once, whatever a server asks.
+pub const MAX_AGENT_TRANSFERS: usize = 16;
+/// Entries of a folder that an agent lists: it must fit a text message.
+pub const MAX_LISTED_ENTRIES: usize = 1000;
+
+// Memory of a transfer
+
+/// Chunks between a session and its writer, in bytes: enough to ride out a slow write, little enough for many transfers.
+pub const WRITER_QUEUE_BYTES: usize = 1 << 20;
+
+// Time
+
+/// From the first byte to the end of a request's head, and of its body: a slow line needs a second.
+pub const HEAD_TIME: Duration = Duration::from_secs(10);
+/// A caller that does not take its answer: no byte for this long ends it.
+pub const ANSWER_TIME: Duration = Duration::from_secs(60);
+/// Connecting and the handshake, on the agent's side.
+pub const DIAL_TIME: Duration = Duration::from_secs(20);
+/// How long either side waits for the other's word for v2 before it speaks v1.
+pub const HELLO_TIME: Duration = Duration::from_secs(2);
+/// How long a connected client has to answer when another one comes with its id.
+pub const PROBE_TIME: Duration = Duration::from_secs(5);
+/// After our Close, how long the peer's may take.
+pub const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// Silent beats after which a peer is dead.
+pub const SILENT_BEATS: u32 = 3;
+/// The longest `?wait=`, in seconds (CONTRACT §3).
+pub const MAX_WAIT_SECONDS: u64 = 120;
+/// How long an agent may take to list a folder.
+pub const LISTING_TIME: Duration = Duration::from_secs(10);
+/// How long an interrupted transfer waits for its client.
+pub const INTERRUPTED_TIME: Duration = Duration::from_secs(24 * 3600);
+/// The longest `queueFor`: a month.
+pub const MAX_QUEUE_TIME: Duration = Duration::from_secs(31 * 24 * 3600);
+
+// The control plane
+
+/// A request's head (FACTS: what callers send is far below).
+pub const MAX_HEAD_BYTES: usize = 16 << 10;
+/// Header lines of a request.
+pub const MAX_HEADERS: usize = 64;
+/// A request's body: a batch of clients fits.
+pub const MAX_BODY_BYTES: usize = 64 << 10;
+/// Connections that are at the door or with the control plane, each with a thread: a thousand idle ones must not shut others out.
+pub const MAX_DOOR_CONNECTIONS: usize = 4096;
+/// Callers that wait for a transfer's end or a listing.
+pub const MAX_PARKED: usize = 1024;
+/// Callers that take a file, each with a thread and a descriptor.
+pub const MAX_FILE_READERS: usize = 64;
+/// Transfers in one answer.
+pub const MAX_LISTED_TRANSFERS: usize = 1000;
+/// Transfers in one answer when `limit` is not given.
+pub const DEFAULT_LISTED_TRANSFERS: usize = 100;
+/// Clients that are remembered after they went.
+pub const MAX_KNOWN_CLIENTS: usize = 20_000;
+
+// Retries
+
+/// Attempts in a row without a byte of progress, after which a transfer fails with the last reason.
+pub const MAX_IDLE_ATTEMPTS: u32 = 5;
+/// Attempts at a file that changes while it is read (CONTRACT §4).
+pub const MAX_CHANGED_ATTEMPTS: u32 = 3;
+/// First pause before an agent dials again.
+pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
+/// Longest pause before an agent dials again.
+pub const BACKOFF_MOST: Duration = Duration::from_secs(60);
+/// A line that held this long was healthy: the next pause is the first one again.
+pub const HEALTHY_TIME: Duration = Duration::from_secs(60);

@@ -1,0 +1,379 @@
+//! Names, parsed once at the border: client ids, file keys, shares, request ids, and the names of downloads.
+//!
+//! Whoever holds one of these types holds a value that has been checked; nothing below checks it again.
+//! Nothing here touches a file, a socket or a clock.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+
+/// Why a name was refused; the text says what was expected.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct BadName(&'static str);
+
+impl fmt::Display for BadName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.0)
+    }
+}
+
+impl std::error::Error for BadName {}
+
+fn is_label(text: &str) -> bool {
+    (1..=limits::MAX_LABEL_BYTES).contains(&text.len())
+        && !text.starts_with(['.', '-'])
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))
+}
+
+/// Names one client: 1 to 64 of `A-Z a-z 0-9 . _ -`, not starting with `.` or `-`.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ClientId(String);
+
+/// Names one share of an agent, by the same rule as a client id.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct ShareName(String);
+
+/// What an operator asks for, as it was given: 1 byte to 4 KiB without NUL.
+///
+/// A v1 client takes it for a path of its own machine, so nothing more is checked here; what a v2 agent
+/// takes is a [`SharedPath`].
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileKey(String);
+
+/// A file key as a v2 agent reads it: `<share>` or `<share>/<relative path>`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SharedPath {
+    /// The share.
+    pub share: ShareName,
+    /// The path within it, its parts joined by `/`; absent when the key names the share alone.
+    pub path: Option<String>,
+}
+
+/// Names one transfer: a UUID (RFC 9562, version 4), in lower case.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct RequestId([u8; 16]);
+
+macro_rules! checked_text {
+    ($name:ident, $check:expr, $wanted:literal) => {
+        impl TryFrom<String> for $name {
+            type Error = BadName;
+            fn try_from(text: String) -> Result<Self, BadName> {
+                if $check(&text) { Ok(Self(text)) } else { Err(BadName($wanted)) }
+            }
+        }
+        impl FromStr for $name {
+            type Err = BadName;
+            fn from_str(text: &str) -> Result<Self, BadName> {
+                Self::try_from(text.to_owned())
+            }
+        }
+        impl From<$name> for String {
+            fn from(name: $name) -> String {
+                name.0
+            }
+        }
+        impl $name {
+            /// The text itself.
+            pub fn as_str(&self) -> &str {
+                &self.0
+            }
+        }
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str(&self.0)
+            }
+        }
+    };
+}
+
+checked_text!(
+    ClientId,
+    is_label,
+    "a client id is 1 to 64 characters of A-Z a-z 0-9 . _ - and does not start with . or -"
+);
+checked_text!(
+    ShareName,
+    is_label,
+    "a share name is 1 to 64 characters of A-Z a-z 0-9 . _ - and does not start with . or -"
+);
+checked_text!(
+    FileKey,
+    |text: &str| (1..=limits::MAX_FILE_KEY_BYTES).contains(&text.len()) && !text.contains('\0'),
+    "a file key is 1 to 4096 bytes without NUL"
+);
+
+impl SharedPath {
+    /// Reads a file key as a v2 agent does.
+    ///
+    /// # Errors
+    /// When the share is no share name, or a part of the path is empty, `.` or `..`, or holds a NUL or a backslash.
+    pub fn parse(key: &FileKey) -> Result<SharedPath, BadName> {
+        let (share, path) = match key.as_str().split_once('/') {
+            Some((share, path)) => (share, Some(path)),
+            None => (key.as_str(), None),
+        };
+        let wanted = BadName(
+            "a file key is <share> or <share>/<path>; no part of the path is empty, . or .. or holds a NUL or a backslash",
+        );
+        let share = share.parse().map_err(|_| wanted.clone())?;
+        if let Some(path) = path {
+            let good = |part: &str| !matches!(part, "" | "." | "..") && !part.contains(['\0', '\\']);
+            if !path.split('/').all(good) {
+                return Err(wanted);
+            }
+        }
+        Ok(SharedPath { share, path: path.map(str::to_owned) })
+    }
+}
+
+impl RequestId {
+    /// Makes an id of 16 random bytes.
+    pub fn from_random(mut bytes: [u8; 16]) -> RequestId {
+        bytes[6] = bytes[6] & 0x0f | 0x40; // version 4 and variant 10: RFC 9562, section 5.4
+        bytes[8] = bytes[8] & 0x3f | 0x80;
+        RequestId(bytes)
+    }
+}
+
+impl fmt::Display for RequestId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (i, byte) in self.0.iter().enumerate() {
+            if matches!(i, 4 | 6 | 8 | 10) {
+                f.write_str("-")?;
+            }
+            write!(f, "{byte:02x}")?;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for RequestId {
+    type Err = BadName;
+    fn from_str(text: &str) -> Result<RequestId, BadName> {
+        let wanted = BadName("a request id is a UUID such as 1b4e28ba-2fa1-41d2-883f-0016d3cca427");
+        let parts: Vec<&str> = text.split('-').collect();
+        if !parts.iter().map(|part| part.len()).eq([8, 4, 4, 4, 12]) {
+            return Err(wanted);
+        }
+        let mut bytes = [0; 16];
+        match decode_hex(&parts.concat(), &mut bytes) {
+            true => Ok(RequestId(bytes)),
+            false => Err(wanted),
+        }
+    }
+}
+
+impl TryFrom<String> for RequestId {
+    type Error = BadName;
+    fn try_from(text: String) -> Result<RequestId, BadName> {
+        text.parse()
+    }
+}
+
+impl From<RequestId> for String {
+    fn from(id: RequestId) -> String {
+        id.to_string()
+    }
+}
+
+/// A SHA-256 hash; as text, 64 lower-case hexadecimal digits (upper case is read too).
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Sha256Hash(pub [u8; 32]);
+
+impl fmt::Display for Sha256Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Sha256Hash {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+impl TryFrom<String> for Sha256Hash {
+    type Error = BadName;
+    fn try_from(text: String) -> Result<Sha256Hash, BadName> {
+        let mut bytes = [0; 32];
+        match decode_hex(&text, &mut bytes) {
+            true => Ok(Sha256Hash(bytes)),
+            false => Err(BadName("a SHA-256 is 64 hexadecimal digits")),
+        }
+    }
+}
+
+impl From<Sha256Hash> for String {
+    fn from(hash: Sha256Hash) -> String {
+        hash.to_string()
+    }
+}
+
+/// Reads `text` into all of `into`; false when it is not exactly that many hexadecimal digits.
+fn decode_hex(text: &str, into: &mut [u8]) -> bool {
+    let digits = text.as_bytes();
+    if digits.len() != 2 * into.len() {
+        return false;
+    }
+    for (pair, byte) in digits.chunks_exact(2).zip(into) {
+        let digit = |d: u8| (d as char).to_digit(16);
+        let (Some(high), Some(low)) = (digit(pair[0]), digit(pair[1])) else { return false };
+        *byte = (high << 4 | low) as u8;
+    }
+    true
+}
+
+/// The name of a download: `<clientId>_<time>[_<file key, other characters as ->].bin`, at most 255 bytes.
+///
+/// `time` is [`crate::clock::iso8601`]'s text; `:` and `.` in it become `-`, as v1 names them.
+pub fn download_name(client: &ClientId, time: &str, key: Option<&FileKey>) -> String {
+    let mut name = format!("{client}_{}", time.replace([':', '.'], "-"));
+    if let Some(key) = key {
+        let room = limits::MAX_FILE_NAME_BYTES - name.len() - "_.bin".len();
+        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
+        name.push('_');
+        name.extend(key.as_str().chars().map(plain).take(room));
+    }
+    name + ".bin"
+}
+
+/// The last part of a file name that a peer sent, fit to show and to save under; `download` when nothing is left.
+///
+/// A v1 client may send a whole path of its machine, of either kind of slash; control characters go.
+pub fn source_name(sent: &str) -> String {
+    let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
+    let mut name: String = last.chars().filter(|c| !c.is_control()).collect();
+    let mut end = name.len().min(limits::MAX_FILE_NAME_BYTES);
+    while !name.is_char_boundary(end) {
+        end -= 1;
+    }
+    name.truncate(end);
+    if matches!(name.as_str(), "" | "." | "..") { "download".to_owned() } else { name }
+}
+
+/// Shows text from outside in one line of a log or an error: control characters escaped, cut at 200 characters.
+pub fn printable(text: &str) -> impl fmt::Display + '_ {
+    struct Printable<'a>(&'a str);
+    impl fmt::Display for Printable<'_> {
+        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+            for (count, c) in self.0.chars().enumerate() {
+                if count == limits::MAX_PRINTED_CHARS {
+                    return f.write_str("…");
+                }
+                // Bidirectional overrides and the like can disguise a line as well as control characters can.
+                if c.is_control()
+                    || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+                {
+                    write!(f, "{}", c.escape_default())?;
+                } else {
+                    write!(f, "{c}")?;
+                }
+            }
+            Ok(())
+        }
+    }
+    Printable(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn client_ids() {
+        for good in ["a", "shop-001", "Shop_1.west", &"x".repeat(64)] {
+            assert!(good.parse::<ClientId>().is_ok(), "{good}");
+        }
+        for bad in
+            ["", &"x".repeat(65), "../x", ".hidden", "-x", "a/b", "a\nb", "a b", "schön", "a%2Fb", "a\0"]
+        {
+            assert!(bad.parse::<ClientId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn file_keys_for_an_agent() {
+        let parse = |text: &str| SharedPath::parse(&text.parse().unwrap());
+        assert_eq!(parse("db").unwrap().path, None);
+        let shared = parse("logs/2025/pos 1.log").unwrap();
+        assert_eq!((shared.share.as_str(), shared.path.as_deref()), ("logs", Some("2025/pos 1.log")));
+        for bad in [
+            "/etc/passwd",
+            "../../etc/passwd",
+            "logs/../../x",
+            "logs/./x",
+            "logs//x",
+            "logs/",
+            "logs/a\\b",
+            "logs\\x",
+            ".x/y",
+        ] {
+            assert!(parse(bad).is_err(), "{bad:?}");
+        }
+        assert!("a\0b".parse::<FileKey>().is_err());
+        assert!("".parse::<FileKey>().is_err());
+        assert!("x".repeat(4097).parse::<FileKey>().is_err());
+    }
+
+    #[test]
+    fn request_ids_round_trip() {
+        let id = RequestId::from_random([0xff; 16]);
+        assert_eq!(id.to_string(), "ffffffff-ffff-4fff-bfff-ffffffffffff");
+        assert_eq!(id.to_string().to_uppercase().parse(), Ok(id));
+        for bad in [
+            "",
+            "ffffffff-ffff-4fff-bfff-fffffffffff",
+            "ffffffffffff-4fff-bfff-ffffffffffff-",
+            "gfffffff-ffff-4fff-bfff-ffffffffffff",
+            "+fffffff-ffff-4fff-bfff-ffffffffffff",
+        ] {
+            assert!(bad.parse::<RequestId>().is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn download_names() {
+        let client: ClientId = "shop-001".parse().unwrap();
+        let time = "2025-10-31T15:30:00.123Z";
+        assert_eq!(download_name(&client, time, None), "shop-001_2025-10-31T15-30-00-123Z.bin");
+        let key: FileKey = "logs/2025/päs.log".parse().unwrap();
+        assert_eq!(
+            download_name(&client, time, Some(&key)),
+            "shop-001_2025-10-31T15-30-00-123Z_logs-2025-p-s.log.bin"
+        );
+        let long: ClientId = "c".repeat(64).parse().unwrap();
+        let name = download_name(&long, time, Some(&"k/".repeat(2000).parse().unwrap()));
+        assert_eq!(name.len(), 255);
+        assert!(name.ends_with(".bin") && !name.contains('/'));
+    }
+
+    #[test]
+    fn source_names() {
+        for (sent, kept) in [
+            ("pos.db", "pos.db"),
+            ("/var/lib/pos.db", "pos.db"),
+            ("C:\\pos\\data.db", "data.db"),
+            ("../..", "download"),
+            ("a\r\nb", "ab"),
+            ("", "download"),
+            ("dir/", "download"),
+        ] {
+            assert_eq!(source_name(sent), kept);
+        }
+        assert_eq!(source_name(&"ü".repeat(200)).len(), 254);
+    }
+
+    #[test]
+    fn printable_text_stays_in_its_line() {
+        assert_eq!(printable("a\nb\x1b[31m\u{202e}c").to_string(), "a\\nb\\u{1b}[31m\\u{202e}c");
+        assert_eq!(printable(&"x".repeat(500)).to_string().chars().count(), 201);
+    }
+}
