@@ -11,8 +11,14 @@
 //! | 3 edges | [`line`], [`spool`], [`shares`], [`settings`] |
 //! | 4 shells | [`server`], [`agent`], [`command`] |
 
+pub mod backoff;
 pub mod clock;
 pub mod exit;
+pub mod hub;
+pub mod inbound;
 pub mod limits;
 pub mod names;
+pub mod outbound;
+pub mod pace;
+pub mod protocol;
 pub mod transfer;

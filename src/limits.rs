@@ -90,6 +90,8 @@ pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 pub const MAX_PARKED: usize = 1024;
 /// Callers that take a file, each with a thread and a descriptor.
 pub const MAX_FILE_READERS: usize = 64;
+/// Transfers that have not ended, queued and interrupted ones too: each costs a kilobyte of memory.
+pub const MAX_LIVE_TRANSFERS: usize = 100_000;
 /// Transfers in one answer.
 pub const MAX_LISTED_TRANSFERS: usize = 1000;
 /// Transfers in one answer when `limit` is not given.

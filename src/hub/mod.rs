@@ -1,0 +1,225 @@
+//! Who is connected, which transfer is where, whose turn it is: every legal move, and no other. Pure.
+//!
+//! An event is a method; it returns what the shell must do, as [`Action`]s in the order in which to do it. No socket,
+//! file, thread or clock is touched here; [`Now`] and ids come in as arguments. The shell keeps the hub behind the
+//! one mutex of the server, and never does an action while it holds it.
+//!
+//! Invariants, asserted by the tests after every step:
+//! - a transfer holds a slot from `requested` to the end of `verifying`, and at no other time;
+//! - at most `max_concurrent` slots are held, at most `max_per_client` of one client;
+//! - a transfer that has not ended is in its client's queue, or holds a slot, or waits for its client, or is held
+//!   back until its record is saved;
+//! - a transfer that has ended never changes again.
+//!
+//! Not here: how long a running transfer may be silent. Its writer is the only one that knows whether it waits for
+//! the client or for its own disk, so it does the counting.
+
+mod clients;
+mod moves;
+mod orders;
+mod retention;
+#[cfg(test)]
+mod tests;
+mod turns;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
+
+use crate::names::{ClientId, FileKey, RequestId};
+use crate::protocol::Dialect;
+use crate::transfer::{Status, Transfer};
+
+pub use clients::{ClientView, Registration};
+pub use moves::{Begun, Expected};
+pub use orders::{Cursor, Denied, Filter, Order, Uncancellable};
+use turns::Turns;
+
+/// The time, told by the shell: milliseconds.
+#[derive(Debug, Clone, Copy)]
+pub struct Now {
+    /// Since the epoch; for what is shown and kept.
+    pub wall: u64,
+    /// Since any fixed moment, never backwards; for what is due.
+    pub mono: u64,
+}
+
+/// The bounds that the operator sets.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// Slots in all.
+    pub max_concurrent: usize,
+    /// Slots of one client.
+    pub max_per_client: usize,
+    /// Transfers that wait for a slot.
+    pub max_queued: usize,
+    /// Connected clients.
+    pub max_clients: usize,
+    /// How long an agent may leave a request without an answer, in milliseconds.
+    pub stall_ms: u64,
+    /// Ended transfers that are remembered.
+    pub keep_transfers: usize,
+}
+
+/// What the shell does now.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Action {
+    /// Send `download_request` on this line.
+    Request {
+        /// Whose line.
+        client: ClientId,
+        /// Which of its lines.
+        generation: u64,
+        /// What it speaks.
+        dialect: Dialect,
+        /// The transfer.
+        id: RequestId,
+        /// Which file.
+        file_key: Option<FileKey>,
+        /// Counts from 1.
+        attempt: u32,
+        /// Bytes a second.
+        max_rate: Option<u64>,
+    },
+    /// Send `cancel` on this line.
+    Withdraw {
+        /// Whose line.
+        client: ClientId,
+        /// Which of its lines.
+        generation: u64,
+        /// The transfer.
+        id: RequestId,
+    },
+    /// End its writer, if one runs, and remove its part.
+    Stop(RequestId),
+    /// Write its record to disk.
+    Save(RequestId),
+    /// Tell whoever waits for its end.
+    Tell(RequestId),
+    /// Remove its record from disk.
+    Forget(RequestId),
+}
+
+/// What a timer belongs to.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Due {
+    /// The client has had its time to register.
+    Client(ClientId),
+    /// The transfer has had its time to be answered, or to find its client.
+    Transfer(RequestId),
+}
+
+/// A transfer and what only the hub needs to know of it.
+#[derive(Debug, Clone)]
+struct Entry {
+    transfer: Transfer,
+    /// Order of arrival.
+    seq: u64,
+    /// The line that it was last asked for on.
+    generation: Option<u64>,
+    /// When it is due, by the monotonic clock.
+    due: Option<u64>,
+    /// The most bytes that any attempt brought.
+    most_bytes: u64,
+    /// Attempts in a row that brought no more than that.
+    idle_attempts: u32,
+    /// Attempts that found the file changing.
+    changed_attempts: u32,
+    /// Its record is not saved yet.
+    held: bool,
+    /// It is being published: too late to cancel.
+    publishing: bool,
+}
+
+/// The hub; see the module.
+#[derive(Debug)]
+pub struct Hub {
+    config: Config,
+    clients: BTreeMap<ClientId, clients::Client>,
+    connected: usize,
+    generations: u64,
+    transfers: HashMap<RequestId, Entry>,
+    /// All transfers by order of arrival.
+    order: BTreeMap<u64, RequestId>,
+    /// Those that have ended, in the order in which they did.
+    ended: VecDeque<RequestId>,
+    /// Those that have not, by order of arrival.
+    live: BTreeMap<u64, RequestId>,
+    next_seq: u64,
+    /// Names of downloads that transfers which have not ended will use.
+    reserved: HashSet<String>,
+    turns: Turns,
+    slots: usize,
+    held: usize,
+    due: BTreeSet<(u64, Due)>,
+    stopping: bool,
+}
+
+impl Hub {
+    /// A hub without clients and transfers.
+    pub fn new(config: Config) -> Hub {
+        Hub {
+            config,
+            clients: BTreeMap::new(),
+            connected: 0,
+            generations: 0,
+            transfers: HashMap::new(),
+            order: BTreeMap::new(),
+            ended: VecDeque::new(),
+            live: BTreeMap::new(),
+            next_seq: 0,
+            reserved: HashSet::new(),
+            turns: Turns::default(),
+            slots: 0,
+            held: 0,
+            due: BTreeSet::new(),
+            stopping: false,
+        }
+    }
+
+    /// The transfer as it stands.
+    pub fn transfer(&self, id: RequestId) -> Option<&Transfer> {
+        self.transfers.get(&id).map(|entry| &entry.transfer)
+    }
+
+    /// Transfers by status: the number of each, in the order of [`Status::ALL`].
+    pub fn counts(&self) -> [usize; Status::ALL.len()] {
+        Status::ALL
+            .map(|status| self.transfers.values().filter(|entry| entry.transfer.status == status).count())
+    }
+
+    /// When [`Hub::tick`] is next due, by the monotonic clock.
+    pub fn next_due(&self) -> Option<u64> {
+        self.due.first().map(|(at, _)| *at)
+    }
+
+    /// Does what is due by now.
+    pub fn tick(&mut self, now: Now) -> Vec<Action> {
+        let mut actions = Vec::new();
+        while let Some((at, _)) = self.due.first() {
+            if *at > now.mono {
+                break;
+            }
+            match self.due.pop_first() {
+                Some((_, Due::Client(client))) => self.registration_is_over(&client),
+                Some((_, Due::Transfer(id))) => self.transfer_is_due(id, now, &mut actions),
+                None => break,
+            }
+        }
+        self.dispatch(now, &mut actions);
+        actions
+    }
+
+    /// Sets or clears when a transfer is due.
+    fn set_due(&mut self, id: RequestId, at: Option<u64>) {
+        let entry = self.transfers.get_mut(&id).expect("only known transfers get a time");
+        if let Some(old) = std::mem::replace(&mut entry.due, at) {
+            self.due.remove(&(old, Due::Transfer(id)));
+        }
+        if let Some(at) = at {
+            self.due.insert((at, Due::Transfer(id)));
+        }
+    }
+
+    fn entry(&mut self, id: RequestId) -> &mut Entry {
+        self.transfers.get_mut(&id).expect("ids in queues and lists are those of known transfers")
+    }
+}

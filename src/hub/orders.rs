@@ -1,0 +1,290 @@
+//! What operators ask for: a new transfer, a list, a cancel.
+
+use super::{Action, Entry, Hub, Now};
+use crate::limits;
+use crate::names::{ClientId, FileKey, RequestId, SharedPath};
+use crate::protocol::Dialect;
+use crate::transfer::{Status, Transfer};
+
+/// A new transfer.
+#[derive(Debug, Clone)]
+pub struct Order {
+    /// Its id, fresh.
+    pub request_id: RequestId,
+    /// Whose file.
+    pub client_id: ClientId,
+    /// Which file.
+    pub file_key: Option<FileKey>,
+    /// The batch that it is of.
+    pub batch_id: Option<RequestId>,
+    /// The name of the download; must not exist.
+    pub filename: String,
+    /// Its whole path.
+    pub out_path: String,
+    /// Who asks.
+    pub requested_by: String,
+    /// Bytes a second.
+    pub max_rate: Option<u64>,
+    /// How long it may wait for a client that is not connected, in milliseconds.
+    pub queue_for_ms: Option<u64>,
+}
+
+/// Why a transfer was not accepted.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Denied {
+    /// No such client, or it is offline and the order does not wait.
+    NotConnected,
+    /// The queue is full.
+    TooMany,
+    /// Another transfer has the name; take another one.
+    NameTaken,
+    /// The client can't do what is asked; the text says why.
+    Impossible(String),
+    /// The server stops.
+    Stopping,
+}
+
+/// Why a transfer was not cancelled.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Uncancellable {
+    /// No such transfer.
+    Unknown,
+    /// It has ended, or is being published.
+    TooLate(Box<Transfer>),
+}
+
+/// Which transfers to list.
+#[derive(Debug, Clone, Default)]
+pub struct Filter {
+    /// Of this client.
+    pub client_id: Option<ClientId>,
+    /// With this status.
+    pub status: Option<Status>,
+    /// Of this batch.
+    pub batch_id: Option<RequestId>,
+    /// Older than this.
+    pub before: Option<Cursor>,
+}
+
+/// A place in the list.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Cursor {
+    /// Asked for before this moment, in milliseconds since the epoch.
+    Time(u64),
+    /// Asked for before this transfer.
+    Transfer(RequestId),
+}
+
+impl Hub {
+    /// Accepts a transfer and reserves its name. It is held back until [`Hub::release`], so that its record can be
+    /// on disk before anything else happens; [`Hub::retract`] takes it back.
+    ///
+    /// # Errors
+    /// Says why it was not accepted; nothing has changed then.
+    pub fn admit(&mut self, order: Order, now: Now) -> Result<Transfer, Denied> {
+        if self.stopping {
+            return Err(Denied::Stopping);
+        }
+        let client = self.clients.get(&order.client_id).ok_or(Denied::NotConnected)?;
+        if client.connection.is_none() && order.queue_for_ms.is_none() {
+            return Err(Denied::NotConnected);
+        }
+        if let Some((_, dialect)) = client.ready() {
+            check_possible(dialect, order.file_key.as_ref(), order.max_rate)?;
+        }
+        let starts_at_once = client.ready().is_some()
+            && client.queue.is_empty()
+            && client.slots < self.config.max_per_client
+            && self.slots + self.held < self.config.max_concurrent;
+        let queued =
+            self.live.values().filter(|id| self.transfers[id].transfer.status == Status::Queued).count();
+        if (!starts_at_once && queued >= self.config.max_queued)
+            || self.live.len() >= limits::MAX_LIVE_TRANSFERS
+        {
+            return Err(Denied::TooMany);
+        }
+        if !self.reserved.insert(order.filename.clone()) {
+            return Err(Denied::NameTaken);
+        }
+        let expires_at =
+            order.queue_for_ms.filter(|_| client.connection.is_none()).map(|time| now.wall + time);
+        let transfer = new_transfer(order, expires_at, now);
+        self.held += 1;
+        self.insert(Entry { held: true, ..Entry::new(transfer.clone()) });
+        Ok(transfer)
+    }
+
+    /// The record is on disk: the transfer joins its client's queue.
+    pub fn release(&mut self, id: RequestId, now: Now) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let entry = self.entry(id);
+        if !std::mem::take(&mut entry.held) {
+            return actions;
+        }
+        let (client, expires_at) = (entry.transfer.client_id.clone(), entry.transfer.expires_at);
+        self.held -= 1;
+        if self.transfers[&id].transfer.status.is_final() {
+            return actions; // cancelled in between
+        }
+        self.set_due(id, expires_at.map(|at| now.mono + at.saturating_sub(now.wall)));
+        self.clients.entry(client.clone()).or_default().queue.push_back(id);
+        self.turns.join(&client);
+        self.dispatch(now, &mut actions);
+        actions
+    }
+
+    /// The record could not be saved: the transfer never was.
+    pub fn retract(&mut self, id: RequestId) {
+        if let Some(entry) = self.transfers.remove(&id) {
+            self.held -= usize::from(entry.held);
+            self.order.remove(&entry.seq);
+            self.live.remove(&entry.seq);
+            self.reserved.remove(&entry.transfer.filename);
+        }
+    }
+
+    /// Ends a transfer by an operator's wish.
+    ///
+    /// # Errors
+    /// When there is none, or it is too late.
+    pub fn cancel(&mut self, id: RequestId, now: Now) -> Result<Vec<Action>, Uncancellable> {
+        let entry = self.transfers.get(&id).ok_or(Uncancellable::Unknown)?;
+        if entry.transfer.status.is_final() || entry.publishing {
+            return Err(Uncancellable::TooLate(Box::new(entry.transfer.clone())));
+        }
+        let mut actions = Vec::new();
+        self.withdraw(id, &mut actions);
+        self.end(id, Status::Cancelled, None, now, &mut actions);
+        self.dispatch(now, &mut actions);
+        Ok(actions)
+    }
+
+    /// Transfers, newest first, at most `limit`.
+    pub fn list(&self, filter: &Filter, limit: usize) -> Vec<Transfer> {
+        let end = match filter.before {
+            Some(Cursor::Transfer(id)) => self.transfers.get(&id).map_or(0, |entry| entry.seq),
+            Some(Cursor::Time(_)) | None => u64::MAX,
+        };
+        let before = match filter.before {
+            Some(Cursor::Time(time)) => time,
+            Some(Cursor::Transfer(_)) | None => u64::MAX,
+        };
+        let wanted = |transfer: &&Transfer| {
+            filter.client_id.as_ref().is_none_or(|client| *client == transfer.client_id)
+                && filter.status.is_none_or(|status| status == transfer.status)
+                && filter.batch_id.is_none_or(|batch| Some(batch) == transfer.batch_id)
+                && transfer.created_at < before
+        };
+        let newest_first = self.order.range(..end).rev().map(|(_, id)| &self.transfers[id].transfer);
+        newest_first.filter(wanted).take(limit).cloned().collect()
+    }
+
+    /// Takes up a transfer that was found on disk when the server started: what had not ended waits for its client.
+    ///
+    /// `transfers` come oldest first. What was in the middle of something is shown as `why` says.
+    pub fn restore(
+        &mut self,
+        mut transfer: Transfer,
+        why: crate::transfer::Failure,
+        now: Now,
+    ) -> Vec<Action> {
+        let mut actions = Vec::new();
+        let id = transfer.request_id;
+        self.clients.entry(transfer.client_id.clone()).or_default();
+        if transfer.status.is_final() {
+            self.insert(Entry::new(transfer));
+            self.forget_old_transfers(&mut actions);
+            return actions;
+        }
+        let waits_offline = transfer.status == Status::Queued && transfer.expires_at.is_some();
+        if !waits_offline {
+            transfer.status = Status::Interrupted;
+            transfer.failure = Some(why);
+            let day = limits::INTERRUPTED_TIME.as_millis() as u64;
+            transfer.expires_at.get_or_insert(now.wall + day);
+        }
+        let (client, expires_at) = (transfer.client_id.clone(), transfer.expires_at);
+        self.reserved.insert(transfer.filename.clone());
+        self.insert(Entry { most_bytes: transfer.bytes, ..Entry::new(transfer) });
+        self.set_due(id, expires_at.map(|at| now.mono + at.saturating_sub(now.wall)));
+        let known = self.clients.entry(client.clone()).or_default();
+        if waits_offline {
+            known.queue.push_back(id);
+        } else {
+            known.waiting.push(id);
+        }
+        actions
+    }
+
+    fn insert(&mut self, mut entry: Entry) {
+        entry.seq = self.next_seq;
+        self.next_seq += 1;
+        let id = entry.transfer.request_id;
+        self.order.insert(entry.seq, id);
+        if entry.transfer.status.is_final() {
+            self.ended.push_back(id);
+        } else {
+            self.live.insert(entry.seq, id);
+        }
+        self.transfers.insert(id, entry);
+    }
+}
+
+impl Entry {
+    fn new(transfer: Transfer) -> Entry {
+        Entry {
+            transfer,
+            seq: 0,
+            generation: None,
+            due: None,
+            most_bytes: 0,
+            idle_attempts: 0,
+            changed_attempts: 0,
+            held: false,
+            publishing: false,
+        }
+    }
+}
+
+/// What a client that speaks this dialect can do.
+pub(super) fn check_possible(
+    dialect: Dialect,
+    file_key: Option<&FileKey>,
+    max_rate: Option<u64>,
+) -> Result<(), Denied> {
+    match dialect {
+        Dialect::V1 if max_rate.is_some() => {
+            Err(Denied::Impossible("maxRate needs a Towline agent; this client speaks v1".to_owned()))
+        }
+        Dialect::V1 => Ok(()),
+        Dialect::V2 => match file_key.map(SharedPath::parse) {
+            Some(Err(bad)) => Err(Denied::Impossible(bad.to_string())),
+            Some(Ok(_)) | None => Ok(()),
+        },
+    }
+}
+
+fn new_transfer(order: Order, expires_at: Option<u64>, now: Now) -> Transfer {
+    Transfer {
+        request_id: order.request_id,
+        client_id: order.client_id,
+        file_key: order.file_key,
+        batch_id: order.batch_id,
+        status: Status::Queued,
+        filename: order.filename,
+        out_path: order.out_path,
+        source_name: None,
+        size: None,
+        bytes: 0,
+        bytes_on_wire: 0,
+        sha256: None,
+        attempts: 0,
+        requested_by: order.requested_by,
+        max_rate: order.max_rate,
+        created_at: now.wall,
+        started_at: None,
+        finished_at: None,
+        expires_at,
+        failure: None,
+    }
+}

@@ -1,0 +1,12 @@
+//! What goes over a line: message types by direction, packed chunks, violations. Pure: no socket, no file, no clock.
+//!
+//! `WIRE.md` beside this file is the specification; its examples are tested by [`messages`]. Unknown fields of a
+//! message are ignored, unknown types are [`ToServer::Unknown`] and [`ToAgent::Unknown`].
+
+mod messages;
+mod packed;
+mod violation;
+
+pub use messages::{Dialect, Entry, Kind, ToAgent, ToServer, parse_text, to_text};
+pub use packed::{ChunkHeader, pack_head, unpack};
+pub use violation::{Ends, Violation};
