@@ -21,4 +21,5 @@ pub mod names;
 pub mod outbound;
 pub mod pace;
 pub mod protocol;
+pub mod settings;
 pub mod transfer;

@@ -111,3 +111,10 @@ pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 pub const BACKOFF_MOST: Duration = Duration::from_secs(60);
 /// A line that held this long was healthy: the next pause is the first one again.
 pub const HEALTHY_TIME: Duration = Duration::from_secs(60);
+
+// Settings
+
+/// A `.env` file: the largest sensible one has a few KiB.
+pub const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
+/// A secret: it must fit the head of a request, and a URL where `TOKEN_IN_URL` is set.
+pub const MAX_SECRET_BYTES: usize = 1024;
