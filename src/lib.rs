@@ -13,6 +13,7 @@
 
 pub mod backoff;
 pub mod clock;
+pub mod command;
 pub mod exit;
 pub mod hub;
 pub mod inbound;
