@@ -14,11 +14,15 @@
 pub mod backoff;
 pub mod clock;
 pub mod exit;
+pub mod hash;
 pub mod hub;
 pub mod inbound;
 pub mod limits;
+pub mod line;
 pub mod names;
 pub mod outbound;
 pub mod pace;
 pub mod protocol;
+pub mod random;
+pub mod spool;
 pub mod transfer;

@@ -111,3 +111,12 @@ pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 pub const BACKOFF_MOST: Duration = Duration::from_secs(60);
 /// A line that held this long was healthy: the next pause is the first one again.
 pub const HEALTHY_TIME: Duration = Duration::from_secs(60);
+
+// The line
+
+/// Read buffer of a line, in bytes: it is resident in full and zero-filled before each read (FACTS), so small for ten thousand idle lines; large enough that system calls do not count.
+pub const READ_BUFFER_BYTES: usize = 32 << 10;
+/// Pings and pongs in one beat: a peer sends one or two.
+pub const MAX_CONTROL_FRAMES_A_BEAT: u32 = 1000;
+/// Stack of a thread that only moves bytes. Address space, not memory: what is not touched is not there.
+pub const SMALL_STACK: usize = 256 << 10;
