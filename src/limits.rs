@@ -120,3 +120,9 @@ pub const READ_BUFFER_BYTES: usize = 32 << 10;
 pub const MAX_CONTROL_FRAMES_A_BEAT: u32 = 1000;
 /// Stack of a thread that only moves bytes. Address space, not memory: what is not touched is not there.
 pub const SMALL_STACK: usize = 256 << 10;
+// Settings
+
+/// A `.env` file: the largest sensible one has a few KiB.
+pub const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
+/// A secret: it must fit the head of a request, and a URL where `TOKEN_IN_URL` is set.
+pub const MAX_SECRET_BYTES: usize = 1024;

@@ -1,0 +1,34 @@
+//! What every program does: read its settings, do its work, end with an exit code. Whatever is wrong with how it was
+//! started is printed here, once, in one line.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+
+use crate::exit::Exit;
+use crate::settings::{Asked, Given, Program, Surroundings, UsageError, gather, help};
+
+/// Gathers what was given to `program` and hands it to `work`; prints help, version and what is wrong.
+pub fn start(
+    program: &'static Program,
+    args: impl Iterator<Item = OsString>,
+    work: impl FnOnce(&Given) -> Result<Exit, UsageError>,
+) -> Exit {
+    let asked = gather(program, Surroundings::of_process(args));
+    let ended = asked.and_then(|asked| match asked {
+        Asked::Help => Ok(print(&help(program))),
+        Asked::Version => Ok(print(&format!("{} {}\n", program.name, env!("CARGO_PKG_VERSION")))),
+        Asked::Run(given) => work(&given),
+    });
+    ended.unwrap_or_else(|wrong| {
+        eprintln!("{}: {wrong}", program.name);
+        Exit::BadUsage
+    })
+}
+
+/// Prints `text`; whoever reads it may have gone, as `| head` does, and then there is nobody to tell.
+fn print(text: &str) -> Exit {
+    match io::stdout().write_all(text.as_bytes()) {
+        Ok(()) => Exit::Done,
+        Err(_) => Exit::Failed,
+    }
+}

@@ -1,0 +1,279 @@
+//! The settings of `towline-agent`.
+
+use std::collections::BTreeSet;
+use std::path::PathBuf;
+
+use log::LevelFilter;
+use serde_json::{Map, Value};
+
+use super::value::BadValue;
+use super::{Given, Kind, Program, Secret, ServerUrl, Setting, UsageError};
+use crate::limits;
+use crate::names::{ClientId, ShareName, printable};
+
+/// `towline-agent` as its user sees it.
+pub const AGENT: Program = Program {
+    name: "towline-agent",
+    about: "Dials the server, holds the line, and sends the files that it shares when the server asks for them.",
+    arguments: "",
+    settings: &SETTINGS,
+    flags: &[],
+    notes: "\
+Nothing outside FILE_PATH and SHARES can be read through it. It listens on no port.
+Exit codes: 0 done, 1 failed, 2 bad usage or setting, 3 not authorised (with RECONNECT=false).",
+};
+
+const SETTINGS: [Setting; 19] = [
+    Setting::plain("SERVER_URL", "URL", "ws://localhost:8080/ws", "where the server takes agents"),
+    Setting::plain("CLIENT_ID", "ID", "", "this machine's name at the server; unless set, its host name"),
+    Setting::secret("AUTH_SECRET", "required; the secret that the server knows"),
+    Setting::plain("FILE_PATH", "FILE", "", "the file that is sent when none is named"),
+    Setting::plain(
+        "SHARES",
+        "NAME=PATH,…",
+        "",
+        "files and folders that can be asked for by name, such as logs=/var/log/pos,db=/var/lib/pos/pos.db",
+    ),
+    Setting::plain("META", "JSON", "{}", "labels of this machine, such as {\"region\":\"west\"}"),
+    Setting::plain("CHUNK_SIZE", "SIZE", "", "bytes a message; unless set, what the server asks for"),
+    Setting::plain("MAX_RATE", "RATE", "off", "most bytes a second, of all transfers together, such as 2M"),
+    Setting::plain("RECONNECT", "BOOL", "true", "false ends the agent when its line does"),
+    Setting::plain(
+        "TOKEN_IN_URL",
+        "BOOL",
+        "false",
+        "true sends the secret in the URL too, which a v1 server needs and its logs will show",
+    ),
+    Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
+    Setting::unsupported("MAX_PULLS_PER_HOUR", "N", "transfers an hour"),
+    Setting::unsupported("MAX_BYTES_PER_DAY", "SIZE", "bytes a day"),
+    Setting::unsupported("TLS_CA", "FILE", "authority that signed the server's certificate"),
+    Setting::unsupported("TLS_CERT", "FILE", "certificate of this agent"),
+    Setting::unsupported("TLS_KEY", "FILE", "key of the certificate"),
+    Setting {
+        name: "HTTPS_PROXY",
+        takes: "URL",
+        default: "",
+        help: "proxy towards the server",
+        kind: Kind::Ignored,
+    },
+    Setting {
+        name: "HTTP_PROXY",
+        takes: "URL",
+        default: "",
+        help: "proxy towards the server",
+        kind: Kind::Ignored,
+    },
+    Setting {
+        name: "NO_PROXY",
+        takes: "HOSTS",
+        default: "",
+        help: "hosts without proxy",
+        kind: Kind::Ignored,
+    },
+];
+
+/// What `towline-agent` needs to know, checked.
+#[derive(Debug, Clone)]
+pub struct AgentSettings {
+    /// The server.
+    pub server_url: ServerUrl,
+    /// This machine's name.
+    pub client_id: ClientId,
+    /// The secret that the server knows.
+    pub auth_secret: Secret,
+    /// What a file key of `null` means.
+    pub file_path: Option<PathBuf>,
+    /// Bytes a chunk, when set.
+    pub chunk_size: Option<usize>,
+    /// Whether to dial again when the line has ended.
+    pub reconnect: bool,
+    /// What can be asked for by name.
+    pub shares: Vec<(ShareName, PathBuf)>,
+    /// The labels of this machine.
+    pub meta: Map<String, Value>,
+    /// Most bytes a second.
+    pub max_rate: Option<u64>,
+    /// Whether the secret goes into the URL too, for a v1 server.
+    pub token_in_url: bool,
+    /// What is logged.
+    pub log_level: LevelFilter,
+    /// Whether a proxy is set that this version does not use.
+    pub proxy_is_set: bool,
+}
+
+impl AgentSettings {
+    /// Checks what was given.
+    ///
+    /// # Errors
+    /// On the first setting that is missing, does not parse or cannot work.
+    pub fn read(given: &Given) -> Result<AgentSettings, UsageError> {
+        AgentSettings::read_on(given, &host_name())
+    }
+
+    fn read_on(given: &Given, host_name: &str) -> Result<AgentSettings, UsageError> {
+        given.no_arguments()?;
+        Ok(AgentSettings {
+            auth_secret: given.auth_secret()?,
+            server_url: ServerUrl::read(given)?,
+            client_id: client_id(given, host_name)?,
+            file_path: given.text("FILE_PATH").map(PathBuf::from),
+            chunk_size: given.chunk_size()?,
+            reconnect: given.text("RECONNECT") != Some("false"),
+            shares: given.parsed("SHARES", |text| shares(text, given))?.unwrap_or_default(),
+            meta: given.parsed("META", meta)?.unwrap_or_default(),
+            max_rate: given.size("MAX_RATE", 1..=u64::MAX)?,
+            token_in_url: given.truth("TOKEN_IN_URL")?,
+            log_level: given.log_level()?,
+            proxy_is_set: given.text("HTTPS_PROXY").or(given.text("HTTP_PROXY")).is_some(),
+        })
+    }
+}
+
+/// This machine's name; empty where the kernel does not tell.
+fn host_name() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    name.trim().to_owned()
+}
+
+fn client_id(given: &Given, host_name: &str) -> Result<ClientId, UsageError> {
+    if let Some(id) = given.parsed("CLIENT_ID", str::parse)? {
+        return Ok(id);
+    }
+    host_name.parse().map_err(|wanted| UsageError::Missing {
+        name: "CLIENT_ID",
+        wanted: format!(
+            "the host name, {}, cannot stand for it: {wanted}",
+            printable(&format!("{host_name:?}"))
+        ),
+    })
+}
+
+fn shares(text: &str, given: &Given) -> Result<Vec<(ShareName, PathBuf)>, String> {
+    let wanted = |why: &str| format!("NAME=PATH, or several with commas, such as logs=/var/log/pos; {why}");
+    let mut names = BTreeSet::new();
+    let mut shares = Vec::new();
+    for share in text.split(',') {
+        let (name, path) = share.split_once('=').ok_or_else(|| wanted("one of them is without ="))?;
+        let (name, path) = (name.trim(), path.trim());
+        let name: ShareName = name.parse().map_err(|why| wanted(&format!("{why}")))?;
+        if path.is_empty() {
+            return Err(wanted(&format!("{name} is without a path")));
+        }
+        if !names.insert(name.clone()) {
+            return Err(wanted(&format!("{name} is there twice")));
+        }
+        shares.push((name, given.resolve(path)));
+    }
+    match shares.len() > limits::MAX_SHARES {
+        true => Err(wanted(&format!("at most {} of them", limits::MAX_SHARES))),
+        false => Ok(shares),
+    }
+}
+
+fn meta(text: &str) -> Result<Map<String, Value>, BadValue> {
+    let meta =
+        serde_json::from_str(text).map_err(|_| BadValue("a JSON object such as {\"region\":\"west\"}"))?;
+    let length = serde_json::to_string(&meta).map_or(usize::MAX, |json| json.len());
+    if length > limits::MAX_META_BYTES { Err(BadValue("at most 4 KiB of JSON")) } else { Ok(meta) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{self, error, given};
+    use super::*;
+
+    fn read(env: &[(&str, &str)]) -> Result<AgentSettings, UsageError> {
+        let mut env = env.to_vec();
+        env.push(("AUTH_SECRET", "s3cret")); // behind: a test's own comes first
+        AgentSettings::read_on(&given(&AGENT, &[], &env)?, "shop-001.local")
+    }
+
+    fn set(name: &str, value: &str) -> AgentSettings {
+        read(&[(name, value)]).unwrap_or_else(|e| panic!("{name}={value}: {e}"))
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let s = read(&[]).unwrap();
+        let url = ServerUrl {
+            host: "localhost".to_owned(),
+            port: 8080,
+            path_and_query: "/ws".to_owned(),
+            text: "ws://localhost:8080/ws".to_owned(),
+        };
+        assert_eq!((s.server_url, s.client_id.as_str()), (url, "shop-001.local"));
+        assert_eq!((s.file_path, s.chunk_size, s.max_rate, s.shares.len()), (None, None, None, 0));
+        assert!(s.auth_secret.matches("s3cret") && s.meta.is_empty());
+        assert!(s.reconnect && !s.token_in_url && !s.proxy_is_set);
+        assert_eq!(s.log_level, LevelFilter::Info);
+    }
+
+    #[test]
+    fn every_setting_is_followed() {
+        assert!(set("AUTH_SECRET", "other").auth_secret.matches("other"));
+        assert_eq!(set("CLIENT_ID", "shop-9").client_id.as_str(), "shop-9");
+        assert_eq!(set("FILE_PATH", "C:\\pos\\data.db").file_path, Some("C:\\pos\\data.db".into()));
+        assert_eq!(set("CHUNK_SIZE", "1Ki").chunk_size, Some(1024));
+        assert_eq!(set("MAX_RATE", "2M").max_rate, Some(2_000_000));
+        assert_eq!(set("MAX_RATE", "off").max_rate, None);
+        for (text, reconnect) in [("false", false), ("true", true), ("0", true), ("False", true)] {
+            assert_eq!(set("RECONNECT", text).reconnect, reconnect);
+        }
+        assert!(set("TOKEN_IN_URL", "true").token_in_url);
+        assert_eq!(set("LOG_LEVEL", "warn").log_level, LevelFilter::Warn);
+        assert!(set("HTTPS_PROXY", "http://p:1").proxy_is_set && set("HTTP_PROXY", "p").proxy_is_set);
+        assert!(!set("NO_PROXY", "localhost").proxy_is_set);
+        assert_eq!(set("META", r#"{"region":"west","n":[1]}"#).meta["region"], "west");
+        let shares = set("SHARES", "logs=/var/log/pos, db=data/pos=1.db").shares;
+        let shares: Vec<_> =
+            shares.iter().map(|(name, path)| (name.as_str(), path.to_str().unwrap())).collect();
+        assert_eq!(shares, [("logs", "/var/log/pos"), ("db", "/nonexistent/data/pos=1.db")]);
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(limits::MAX_META_BYTES));
+        let many: Vec<String> = (0..=limits::MAX_SHARES).map(|n| format!("s{n}=/")).collect();
+        for (name, value, wanted) in [
+            ("CLIENT_ID", "../x", "a client id is"),
+            ("CLIENT_ID", "a b", "a client id is"),
+            ("CHUNK_SIZE", "1", "1024 to 4194304 bytes"),
+            ("MAX_RATE", "0", "at least 1 bytes"),
+            ("MAX_RATE", "2Mbit", "whole number"),
+            ("TOKEN_IN_URL", "yes", "true or false"),
+            ("LOG_LEVEL", "trace", "off, error, warn, info or debug"),
+            ("META", "region=west", "a JSON object"),
+            ("META", "[1]", "a JSON object"),
+            ("META", long.as_str(), "4 KiB"),
+            ("SHARES", "/var/log", "without ="),
+            ("SHARES", "a=/x,", "without ="),
+            ("SHARES", "a=", "without a path"),
+            ("SHARES", "../a=/x", "a share name is"),
+            ("SHARES", "a=/x,a=/y", "a is there twice"),
+            ("SHARES", many.join(",").as_str(), "at most 64"),
+        ] {
+            let text = error(read(&[(name, value)]));
+            assert!(text.starts_with(&format!("{name}=")) && text.contains(wanted), "{text}");
+        }
+        assert!(error(read(&[("AUTH_SECRET", "change_me")])).contains("everybody knows"));
+        let none = given(&AGENT, &[], &[("AUTH_SECRET", "x")]).unwrap();
+        for host_name in ["", "-shop", "a\nb", "schön"] {
+            assert!(error(AgentSettings::read_on(&none, host_name)).starts_with("CLIENT_ID is not set: "));
+        }
+    }
+
+    #[test]
+    fn unsupported_settings_are_refused() {
+        for name in ["TLS_CA", "TLS_CERT", "TLS_KEY", "MAX_PULLS_PER_HOUR", "MAX_BYTES_PER_DAY"] {
+            let text = error(read(&[(name, "9")]));
+            assert!(text.starts_with(name) && text.contains("does not support it yet"), "{text}");
+            read(&[(name, "off")]).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_example_file_is_the_table() {
+        testing::check_example(&AGENT, "agent.env.example");
+    }
+}

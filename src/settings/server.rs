@@ -1,0 +1,332 @@
+//! The settings of `towline-server`.
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
+use std::time::Duration;
+
+use log::LevelFilter;
+
+use super::value::BadValue;
+use super::{Given, Program, Secret, Setting, UsageError};
+
+/// `towline-server` as its user sees it.
+pub const SERVER: Program = Program {
+    name: "towline-server",
+    about: "Holds the lines of the agents, and pulls files over them when it is asked to by its REST API.",
+    arguments: "",
+    settings: &SETTINGS,
+    flags: &[],
+    notes: "\
+Ready when it prints `Server running on port N`. Ends on Ctrl-C.
+Exit codes: 0 done, 1 failed, 2 bad usage or setting.",
+};
+
+const SETTINGS: [Setting; 24] = [
+    Setting::secret("AUTH_SECRET", "required; the secret of the agents, and the key of the REST API"),
+    Setting::plain("HOST", "ADDRESS", "0.0.0.0", "IP address to listen on"),
+    Setting::plain("PORT", "PORT", "8080", "port to listen on, for agents and REST; 0 for any free one"),
+    Setting::plain("WS_PATH", "PATH", "/ws", "path that agents dial"),
+    Setting::plain(
+        "CONTROL_LISTEN",
+        "HOST:PORT",
+        "off",
+        "serve REST here only, and agents alone on PORT; a bare port means 127.0.0.1",
+    ),
+    Setting::plain("UPLOAD_DIR", "DIR", "./downloads", "folder for the verified files; made when missing"),
+    Setting::plain(
+        "CHUNK_SIZE",
+        "SIZE",
+        "",
+        "bytes a message that agents are asked for; unless set, 64Ki of v1 clients and 256Ki of ours",
+    ),
+    Setting::plain("MAX_CONCURRENT_TRANSFERS", "N", "5", "transfers that run at once; the rest wait in turn"),
+    Setting::plain("MAX_TRANSFERS_PER_CLIENT", "N", "2", "transfers of one client that run at once"),
+    Setting::plain("MAX_QUEUED_TRANSFERS", "N", "1000", "transfers that may wait; more are refused (429)"),
+    Setting::plain("MAX_CLIENTS", "N", "off", "agents that may be connected; more are refused (503)"),
+    Setting::plain("MAX_FILE_SIZE", "SIZE", "off", "largest file that is taken"),
+    Setting::plain("MIN_FREE_BYTES", "SIZE", "64Mi", "room that is left on the disk of UPLOAD_DIR"),
+    Setting::plain(
+        "HEARTBEAT_SECONDS",
+        "N",
+        "15",
+        "time between signs of life; three silent beats end a line",
+    ),
+    Setting::plain("STALL_SECONDS", "N", "60", "time without progress after which a transfer fails"),
+    Setting::plain("STOP_SECONDS", "N", "20", "time that running transfers have when the server is stopped"),
+    Setting::plain("KEEP_TRANSFERS", "N", "10000", "ended transfers that are remembered"),
+    Setting::plain("KEEP_TRANSFERS_DAYS", "N", "90", "days that ended transfers are remembered; 0 for ever"),
+    Setting::plain("KEEP_DOWNLOADS_DAYS", "N", "off", "days after which downloaded files are removed"),
+    Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
+    Setting::unsupported("KEYS_FILE", "FILE", "keys with names and rights"),
+    Setting::unsupported("TLS_CERT", "FILE", "certificate chain"),
+    Setting::unsupported("TLS_KEY", "FILE", "key of the certificate"),
+    Setting::unsupported("TLS_CLIENT_CA", "FILE", "authority that signs the certificates of agents"),
+];
+
+/// What `towline-server` needs to know, checked.
+#[derive(Debug, Clone)]
+pub struct ServerSettings {
+    /// Address to listen on.
+    pub host: IpAddr,
+    /// Port to listen on; 0 for any.
+    pub port: u16,
+    /// Path that agents dial.
+    pub ws_path: String,
+    /// The agents' secret and the API's key.
+    pub auth_secret: Secret,
+    /// Folder of the downloads.
+    pub upload_dir: PathBuf,
+    /// Bytes a chunk, when set.
+    pub chunk_size: Option<usize>,
+    /// Transfers that hold a slot at once.
+    pub max_concurrent_transfers: usize,
+    /// Transfers of one client that hold a slot at once.
+    pub max_transfers_per_client: usize,
+    /// Transfers that may wait for a slot.
+    pub max_queued_transfers: usize,
+    /// Where REST is served, when not on the port of the agents.
+    pub control_listen: Option<SocketAddr>,
+    /// What is logged.
+    pub log_level: LevelFilter,
+    /// Time between signs of life.
+    pub heartbeat: Duration,
+    /// Time without progress after which a transfer fails.
+    pub stall: Duration,
+    /// Time that running transfers have when the server is stopped.
+    pub stop: Duration,
+    /// Agents that may be connected.
+    pub max_clients: Option<usize>,
+    /// Largest file, in bytes.
+    pub max_file_size: Option<u64>,
+    /// Room to leave on the disk, in bytes.
+    pub min_free_bytes: u64,
+    /// Ended transfers to remember.
+    pub keep_transfers: usize,
+    /// Days to remember them; nothing for ever.
+    pub keep_transfers_days: Option<u32>,
+    /// Days to keep downloads; nothing for ever.
+    pub keep_downloads_days: Option<u32>,
+}
+
+impl ServerSettings {
+    /// Checks what was given.
+    ///
+    /// # Errors
+    /// On the first setting that is missing, does not parse or cannot work.
+    pub fn read(given: &Given) -> Result<ServerSettings, UsageError> {
+        given.no_arguments()?;
+        let seconds = |name, range| Ok(Duration::from_secs(given.number(name, range)?));
+        Ok(ServerSettings {
+            auth_secret: given.auth_secret()?,
+            host: given.parsed("HOST", host)?.expect("it has a default"),
+            port: given.number("PORT", 0..=65_535)?,
+            ws_path: given.parsed("WS_PATH", ws_path)?.expect("it has a default"),
+            control_listen: given.parsed("CONTROL_LISTEN", control_listen)?,
+            upload_dir: given.text("UPLOAD_DIR").expect("it has a default").into(),
+            chunk_size: given.chunk_size()?,
+            max_concurrent_transfers: given.number("MAX_CONCURRENT_TRANSFERS", 1..=10_000)?,
+            max_transfers_per_client: given.number("MAX_TRANSFERS_PER_CLIENT", 1..=10_000)?,
+            max_queued_transfers: given.number("MAX_QUEUED_TRANSFERS", 0..=100_000)?,
+            max_clients: given.number_or_off("MAX_CLIENTS", 1..=1_000_000)?,
+            max_file_size: given.size("MAX_FILE_SIZE", 1..=u64::MAX)?,
+            min_free_bytes: given.size("MIN_FREE_BYTES", 0..=u64::MAX)?.expect("it has a default"),
+            heartbeat: seconds("HEARTBEAT_SECONDS", 1..=3600)?,
+            stall: seconds("STALL_SECONDS", 1..=86_400)?,
+            stop: seconds("STOP_SECONDS", 0..=3600)?,
+            keep_transfers: given.number("KEEP_TRANSFERS", 1..=10_000_000)?,
+            keep_transfers_days: given.days("KEEP_TRANSFERS_DAYS")?,
+            keep_downloads_days: given.days("KEEP_DOWNLOADS_DAYS")?,
+            log_level: given.log_level()?,
+        })
+    }
+}
+
+fn host(text: &str) -> Result<IpAddr, BadValue> {
+    match text {
+        "localhost" => Ok(Ipv4Addr::LOCALHOST.into()),
+        _ => text.parse().map_err(|_| BadValue("an IP address of this machine, such as 0.0.0.0 or ::")),
+    }
+}
+
+/// `HOST:PORT`, or a bare port for this machine alone.
+fn control_listen(text: &str) -> Result<SocketAddr, BadValue> {
+    let wanted =
+        BadValue("HOST:PORT with an IP address or localhost, such as 127.0.0.1:8081, or a port, or off");
+    match text.strip_prefix("localhost:").unwrap_or(text).parse::<u16>() {
+        // `parse` would take a plus sign.
+        Ok(port) if !text.contains('+') => Ok((Ipv4Addr::LOCALHOST, port).into()),
+        _ => text.parse().map_err(|_| wanted),
+    }
+}
+
+/// First parts of the paths that REST has for itself (CONTRACT §3).
+const REST_PATHS: [&str; 9] =
+    ["", "clients", "download", "downloads", "transfers", "healthz", "readyz", "metrics", "openapi.json"];
+
+fn ws_path(text: &str) -> Result<String, BadValue> {
+    let rest = text
+        .strip_prefix('/')
+        .filter(|rest| rest.bytes().all(|b| b.is_ascii_graphic() && !matches!(b, b'?' | b'#')))
+        .ok_or(BadValue("a path such as /ws, without ?, # or white space"))?;
+    if REST_PATHS.contains(&rest.split('/').next().unwrap_or_default()) {
+        return Err(BadValue("a path that the REST API does not use, such as /ws"));
+    }
+    Ok(text.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::{self, error, given};
+    use super::*;
+    use crate::limits;
+
+    fn read(env: &[(&str, &str)]) -> Result<ServerSettings, UsageError> {
+        let mut env = env.to_vec();
+        env.push(("AUTH_SECRET", "s3cret")); // behind: a test's own comes first
+        ServerSettings::read(&given(&SERVER, &[], &env)?)
+    }
+
+    fn set(name: &str, value: &str) -> ServerSettings {
+        read(&[(name, value)]).unwrap_or_else(|e| panic!("{name}={value}: {e}"))
+    }
+
+    #[test]
+    fn defaults_are_those_of_the_contract() {
+        let s = read(&[]).unwrap();
+        assert_eq!((s.host.to_string().as_str(), s.port, s.ws_path.as_str()), ("0.0.0.0", 8080, "/ws"));
+        assert!(s.auth_secret.matches("s3cret"));
+        assert_eq!((s.upload_dir, s.chunk_size, s.control_listen), ("./downloads".into(), None, None));
+        assert_eq!(
+            (s.max_concurrent_transfers, s.max_transfers_per_client, s.max_queued_transfers),
+            (5, 2, 1000)
+        );
+        assert_eq!((s.max_clients, s.max_file_size, s.min_free_bytes), (None, None, 64 << 20));
+        let seconds = [s.heartbeat, s.stall, s.stop].map(|time| time.as_secs());
+        assert_eq!(seconds, [15, 60, 20]);
+        assert_eq!(
+            (s.keep_transfers, s.keep_transfers_days, s.keep_downloads_days),
+            (10_000, Some(90), None)
+        );
+        assert_eq!(s.log_level, LevelFilter::Info);
+    }
+
+    #[test]
+    fn every_setting_is_followed() {
+        assert!(set("AUTH_SECRET", "other").auth_secret.matches("other"));
+        assert_eq!(set("HOST", "::1").host.to_string(), "::1");
+        assert_eq!(set("HOST", "localhost").host.to_string(), "127.0.0.1");
+        assert_eq!(set("PORT", "0").port, 0);
+        assert_eq!(set("WS_PATH", "/agents/ws").ws_path, "/agents/ws");
+        for (text, address) in [
+            ("8081", "127.0.0.1:8081"),
+            ("localhost:8081", "127.0.0.1:8081"),
+            ("10.0.0.1:80", "10.0.0.1:80"),
+            ("[::1]:0", "[::1]:0"),
+        ] {
+            assert_eq!(set("CONTROL_LISTEN", text).control_listen, Some(address.parse().unwrap()));
+        }
+        assert_eq!(set("CONTROL_LISTEN", "off").control_listen, None);
+        assert_eq!(set("UPLOAD_DIR", "/srv/in box").upload_dir, PathBuf::from("/srv/in box"));
+        assert_eq!(set("CHUNK_SIZE", "65536").chunk_size, Some(65_536));
+        assert_eq!(set("CHUNK_SIZE", "4Mi").chunk_size, Some(limits::MAX_CHUNK_BYTES));
+        assert_eq!(set("MAX_CONCURRENT_TRANSFERS", "1").max_concurrent_transfers, 1);
+        assert_eq!(set("MAX_TRANSFERS_PER_CLIENT", "7").max_transfers_per_client, 7);
+        assert_eq!(set("MAX_QUEUED_TRANSFERS", "0").max_queued_transfers, 0);
+        assert_eq!(set("MAX_CLIENTS", "9000").max_clients, Some(9000));
+        assert_eq!(set("MAX_FILE_SIZE", "5G").max_file_size, Some(5_000_000_000));
+        assert_eq!(set("MIN_FREE_BYTES", "0").min_free_bytes, 0);
+        assert_eq!(set("HEARTBEAT_SECONDS", "1").heartbeat.as_secs(), 1);
+        assert_eq!(set("STALL_SECONDS", "86400").stall.as_secs(), 86_400);
+        assert_eq!(set("STOP_SECONDS", "0").stop.as_secs(), 0);
+        assert_eq!(set("KEEP_TRANSFERS", "1").keep_transfers, 1);
+        assert_eq!(set("KEEP_TRANSFERS_DAYS", "0").keep_transfers_days, None);
+        assert_eq!(set("KEEP_TRANSFERS_DAYS", "7").keep_transfers_days, Some(7));
+        assert_eq!(set("KEEP_DOWNLOADS_DAYS", "30").keep_downloads_days, Some(30));
+        for (level, filter) in
+            [("off", LevelFilter::Off), ("error", LevelFilter::Error), ("DEBUG", LevelFilter::Debug)]
+        {
+            assert_eq!(set("LOG_LEVEL", level).log_level, filter);
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        for (name, value) in [
+            ("HOST", "example.com"),
+            ("HOST", "0.0.0.0:8080"),
+            ("PORT", "65536"),
+            ("PORT", "-1"),
+            ("PORT", "http"),
+            ("PORT", "+80"),
+            ("WS_PATH", "ws"),
+            ("WS_PATH", "/"),
+            ("WS_PATH", "//ws"),
+            ("WS_PATH", "/clients"),
+            ("WS_PATH", "/download/ws"),
+            ("WS_PATH", "/openapi.json"),
+            ("WS_PATH", "/ws?x=1"),
+            ("WS_PATH", "/w#s"),
+            ("WS_PATH", "/w s"),
+            ("WS_PATH", "/wß"),
+            ("CONTROL_LISTEN", "example.com:80"),
+            ("CONTROL_LISTEN", "127.0.0.1"),
+            ("CONTROL_LISTEN", "+80"),
+            ("CONTROL_LISTEN", "localhost:+80"),
+            ("CONTROL_LISTEN", "99999"),
+            ("CHUNK_SIZE", "1023"),
+            ("CHUNK_SIZE", "5M"),
+            ("CHUNK_SIZE", "64kb"),
+            ("MAX_CONCURRENT_TRANSFERS", "0"),
+            ("MAX_TRANSFERS_PER_CLIENT", "0"),
+            ("MAX_TRANSFERS_PER_CLIENT", "off"),
+            ("MAX_QUEUED_TRANSFERS", "many"),
+            ("MAX_CLIENTS", "0"),
+            ("MAX_FILE_SIZE", "0"),
+            ("MIN_FREE_BYTES", "-1"),
+            ("HEARTBEAT_SECONDS", "0"),
+            ("HEARTBEAT_SECONDS", "3601"),
+            ("STALL_SECONDS", "0"),
+            ("STALL_SECONDS", "60s"),
+            ("STOP_SECONDS", "3601"),
+            ("KEEP_TRANSFERS", "0"),
+            ("KEEP_TRANSFERS_DAYS", "90d"),
+            ("KEEP_DOWNLOADS_DAYS", "-1"),
+            ("LOG_LEVEL", "trace"),
+            ("LOG_LEVEL", "loud"),
+        ] {
+            let text = error(read(&[(name, value)]));
+            assert!(text.starts_with(&format!("{name}={value} (from the environment): expected ")), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_secret_is_required_and_not_shown() {
+        let try_secret =
+            |env: &[(&str, &str)]| error(ServerSettings::read(&given(&SERVER, &[], env).unwrap()));
+        for env in [&[][..], &[("AUTH_SECRET", "")]] {
+            assert!(try_secret(env).starts_with("AUTH_SECRET is not set: "), "{env:?}");
+        }
+        assert!(try_secret(&[("AUTH_SECRET", "change_me")]).contains("an example that everybody knows"));
+        let long = "hunter2".repeat(200);
+        for bad in ["hunter2\n", "hunter2\u{7f}", " hunter2", "hunter2 ", &long] {
+            let text = try_secret(&[("AUTH_SECRET", bad)]);
+            assert!(text.starts_with("AUTH_SECRET (from the environment, not shown)"), "{text}");
+            assert!(!text.contains("hunter2"), "{text}");
+        }
+        assert!(!format!("{:?}", read(&[]).unwrap()).contains("s3cret"));
+    }
+
+    #[test]
+    fn unsupported_settings_are_refused() {
+        for name in ["KEYS_FILE", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA"] {
+            let text = error(read(&[(name, "/x")]));
+            assert!(text.starts_with(name) && text.contains("does not support it yet"), "{text}");
+            read(&[(name, "")]).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_example_file_is_the_table() {
+        testing::check_example(&SERVER, "server.env.example");
+    }
+}
