@@ -5,7 +5,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`] |
+//! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`refusal`] |
 //! | 1 protocol | [`protocol`] |
 //! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`] |
 //! | 3 edges | [`line`], [`spool`], [`shares`], [`settings`] |
@@ -15,14 +15,20 @@ pub mod backoff;
 pub mod clock;
 pub mod command;
 pub mod exit;
+pub mod hash;
 pub mod hub;
 pub mod inbound;
 pub mod limits;
+pub mod line;
 pub mod logging;
 pub mod names;
 pub mod outbound;
 pub mod pace;
 pub mod program;
 pub mod protocol;
+pub mod random;
+pub mod refusal;
 pub mod settings;
+pub mod shares;
+pub mod spool;
 pub mod transfer;

@@ -45,6 +45,10 @@ pub const MAX_OUTBOX_BYTES: usize = 256 << 10;
 pub const MAX_AGENT_TRANSFERS: usize = 16;
 /// Entries of a folder that an agent lists: it must fit a text message.
 pub const MAX_LISTED_ENTRIES: usize = 1000;
+/// Those entries as JSON: names may be long, and escaped sixfold; the rest of [`MAX_TEXT_BYTES`] is the message around them.
+pub const MAX_LISTED_BYTES: usize = 192 << 10;
+/// Entries of a folder that an agent looks at to find the first by name: about a second's work, well within [`LISTING_TIME`].
+pub const MAX_SCANNED_ENTRIES: usize = 500_000;
 
 // Memory of a transfer
 
@@ -112,6 +116,14 @@ pub const BACKOFF_MOST: Duration = Duration::from_secs(60);
 /// A line that held this long was healthy: the next pause is the first one again.
 pub const HEALTHY_TIME: Duration = Duration::from_secs(60);
 
+// The line
+
+/// Read buffer of a line, in bytes: it is resident in full and zero-filled before each read (FACTS), so small for ten thousand idle lines; large enough that system calls do not count.
+pub const READ_BUFFER_BYTES: usize = 32 << 10;
+/// Pings and pongs in one beat: a peer sends one or two.
+pub const MAX_CONTROL_FRAMES_A_BEAT: u32 = 1000;
+/// Stack of a thread that only moves bytes. Address space, not memory: what is not touched is not there.
+pub const SMALL_STACK: usize = 256 << 10;
 // Settings
 
 /// A `.env` file: the largest sensible one has a few KiB.

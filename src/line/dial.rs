@@ -1,0 +1,128 @@
+//! The agent's way out: resolve, connect, shake hands, all under one deadline.
+
+use std::fmt;
+use std::io;
+use std::net::{TcpStream, ToSocketAddrs};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tungstenite::client::IntoClientRequest;
+use tungstenite::handshake::HandshakeError;
+use tungstenite::http::HeaderValue;
+use tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER};
+use tungstenite::{Error, client::client_with_config};
+
+use super::{Keeping, Line, ReadHalf, Side, config};
+use crate::limits;
+use crate::names::printable;
+
+/// Where the server is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerAddress {
+    /// A name or an address; IPv6 without brackets.
+    pub host: String,
+    /// Its port.
+    pub port: u16,
+    /// The path, and what the query holds already.
+    pub path_and_query: String,
+}
+
+/// Why there is no line.
+#[derive(Debug)]
+pub enum DialError {
+    /// The server can't be reached.
+    Unreachable(io::Error),
+    /// The server said no, by HTTP status.
+    Refused {
+        /// The status.
+        status: u16,
+        /// How long it wants to be left alone.
+        retry_after: Option<Duration>,
+        /// Its words.
+        message: String,
+    },
+    /// What answered is no WebSocket server.
+    NotAServer(String),
+}
+
+impl fmt::Display for DialError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            DialError::Unreachable(error) => write!(f, "can't reach the server: {error}"),
+            DialError::Refused { status, message, .. } => {
+                write!(f, "the server refused with {status}: {}", printable(message))
+            }
+            DialError::NotAServer(what) => write!(f, "that is no Towline server: {}", printable(what)),
+        }
+    }
+}
+
+/// Opens a line. `query` is added to the path; `bearer` goes into the `Authorization` header.
+///
+/// # Errors
+/// Says what went wrong, within [`limits::DIAL_TIME`] (and what the system's resolver takes).
+pub fn dial(server: &ServerAddress, query: &str, bearer: &str, keeping: Keeping) -> Result<Line, DialError> {
+    let deadline = Instant::now() + limits::DIAL_TIME;
+    let socket = connect(server, deadline).map_err(DialError::Unreachable)?;
+    let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
+    let joint = if server.path_and_query.contains('?') { '&' } else { '?' };
+    let url = format!("ws://{host}:{}{}{joint}{query}", server.port, server.path_and_query);
+    let mut request = url.into_client_request().map_err(|error| DialError::NotAServer(error.to_string()))?;
+    let mut authorization = HeaderValue::from_bytes(format!("Bearer {bearer}").as_bytes())
+        .map_err(|_| DialError::NotAServer("AUTH_SECRET holds a control character".to_owned()))?;
+    authorization.set_sensitive(true);
+    request.headers_mut().insert(AUTHORIZATION, authorization);
+
+    let mut half = ReadHalf::new(Arc::new(socket), Side::Agent, keeping);
+    (half.handshake, half.deadline) = (true, Some(deadline));
+    match client_with_config(request, half, Some(config(keeping))) {
+        Ok((mut socket, _)) => {
+            let half = socket.get_mut();
+            (half.handshake, half.deadline, half.since_message) = (false, None, 0);
+            let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());
+            Ok(Line { socket, outbox, pulse, control_frames: (Instant::now(), 0) })
+        }
+        Err(HandshakeError::Interrupted(_)) => {
+            Err(DialError::Unreachable(io::Error::new(io::ErrorKind::TimedOut, "no answer to the handshake")))
+        }
+        Err(HandshakeError::Failure(Error::Http(response))) => {
+            let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
+            let retry_after = header.and_then(|text| text.parse().ok()).map(Duration::from_secs);
+            let body = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned();
+            let words = serde_json::from_str::<serde_json::Value>(&body).ok();
+            let message =
+                words.and_then(|words| Some(words.get("message")?.as_str()?.to_owned())).unwrap_or(body);
+            Err(DialError::Refused { status: response.status().as_u16(), retry_after, message })
+        }
+        Err(HandshakeError::Failure(Error::Io(error))) => Err(DialError::Unreachable(error)),
+        Err(HandshakeError::Failure(error)) => Err(DialError::NotAServer(error.to_string())),
+    }
+}
+
+fn connect(server: &ServerAddress, deadline: Instant) -> io::Result<TcpStream> {
+    let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
+    for address in (server.host.as_str(), server.port).to_socket_addrs()? {
+        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(&address, left) {
+            Ok(socket) => {
+                socket.set_nodelay(true)?;
+                socket.set_write_timeout(None)?;
+                return Ok(socket);
+            }
+            Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),
+        }
+    }
+    Err(last)
+}
+
+/// `text` as the value of a form field or a query (WHATWG URL, application/x-www-form-urlencoded).
+pub fn form_encode(text: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'*' => encoded.push(byte as char),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}

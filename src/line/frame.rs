@@ -1,0 +1,113 @@
+//! WebSocket frames (RFC 6455, section 5.2), written into a buffer in one piece.
+
+use tungstenite::protocol::frame::FrameHeader;
+use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
+
+/// Which end of a line we are. An agent masks what it sends (RFC 6455, section 5.3).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Side {
+    /// The server's end.
+    Server,
+    /// The agent's end.
+    Agent,
+}
+
+/// A text message as a frame.
+pub(super) fn text_frame(side: Side, text: &str) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_frame(side, OpCode::Data(Data::Text), &[text.as_bytes()], &mut frame);
+    frame
+}
+
+/// A ping.
+pub(super) fn ping_frame(side: Side, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_frame(side, OpCode::Control(Control::Ping), &[payload], &mut frame);
+    frame
+}
+
+/// A close with its code and as much of the reason as fits (RFC 6455, section 5.5: 125 bytes in all).
+pub(super) fn close_frame(side: Side, code: u16, reason: &str) -> Vec<u8> {
+    let mut end = reason.len().min(123);
+    while !reason.is_char_boundary(end) {
+        end -= 1;
+    }
+    let mut frame = Vec::new();
+    let parts = [&code.to_be_bytes()[..], &reason.as_bytes()[..end]];
+    write_frame(side, OpCode::Control(Control::Close), &parts, &mut frame);
+    frame
+}
+
+/// A binary message of `head` and `payload`, written over whatever `frame` held; its memory is used again.
+pub fn binary_frame(side: Side, head: &[u8], payload: &[u8], frame: &mut Vec<u8>) {
+    frame.clear();
+    write_frame(side, OpCode::Data(Data::Binary), &[head, payload], frame);
+}
+
+/// RFC 6455, section 5.2: two bytes, eight of length, four of mask.
+const MAX_FRAME_HEADER: usize = 14;
+
+fn write_frame(side: Side, opcode: OpCode, parts: &[&[u8]], frame: &mut Vec<u8>) {
+    let mask = match side {
+        Side::Server => None,
+        Side::Agent => Some(random_mask()),
+    };
+    let length: usize = parts.iter().map(|part| part.len()).sum();
+    let header = FrameHeader { is_final: true, opcode, mask, ..FrameHeader::default() };
+    frame.reserve(length + MAX_FRAME_HEADER);
+    header.format(length as u64, frame).expect("writing to memory does not fail");
+    let start = frame.len();
+    parts.iter().for_each(|part| frame.extend_from_slice(part));
+    if let Some(mask) = mask {
+        apply_mask(&mut frame[start..], mask);
+    }
+}
+
+/// A mask that nobody can foretell (RFC 6455, section 10.3 says why).
+fn random_mask() -> [u8; 4] {
+    crate::random::bytes()
+}
+
+/// RFC 6455, section 5.3; eight bytes at a time, which the compiler widens further.
+fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
+    let wide = u64::from_ne_bytes([mask, mask].concat().try_into().expect("twice four bytes"));
+    let mut words = payload.chunks_exact_mut(8);
+    for word in &mut words {
+        let masked = u64::from_ne_bytes((&*word).try_into().expect("exact chunks")) ^ wide;
+        word.copy_from_slice(&masked.to_ne_bytes());
+    }
+    words.into_remainder().iter_mut().zip(mask.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What tungstenite reads out of our frames.
+    fn read_back(side: Side, frame: &[u8]) -> tungstenite::Message {
+        let role = match side {
+            Side::Server => tungstenite::protocol::Role::Client,
+            Side::Agent => tungstenite::protocol::Role::Server,
+        };
+        tungstenite::WebSocket::from_raw_socket(std::io::Cursor::new(frame.to_vec()), role, None)
+            .read()
+            .unwrap()
+    }
+
+    #[test]
+    fn frames_are_read_as_they_were_written() {
+        for side in [Side::Server, Side::Agent] {
+            for length in [0, 1, 7, 8, 9, 125, 126, 65535, 65536, 300_000] {
+                let payload: Vec<u8> = (0..length).map(|i| i as u8).collect();
+                let mut frame = vec![9; 3];
+                binary_frame(side, b"head", &payload, &mut frame);
+                assert_eq!(read_back(side, &frame).into_data(), [b"head", &payload[..]].concat());
+            }
+            assert_eq!(read_back(side, &text_frame(side, "grüezi")).to_text().unwrap(), "grüezi");
+            assert!(read_back(side, &ping_frame(side, b"12345678")).is_ping());
+            let close = read_back(side, &close_frame(side, 1008, &"ü".repeat(100)));
+            let tungstenite::Message::Close(Some(frame)) = close else { panic!("{close:?}") };
+            assert_eq!((u16::from(frame.code), frame.reason.as_str()), (1008, &*"ü".repeat(61)));
+        }
+    }
+}

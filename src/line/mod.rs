@@ -1,0 +1,366 @@
+//! The line: one WebSocket, read by one thread, written by any. The only module that names `tungstenite`.
+//!
+//! - The thread that owns a [`Line`] reads, and never blocks on a write: tungstenite's own pongs and closes, and
+//!   whatever the reader answers, go through the [`Outbox`] without blocking.
+//! - Signs of life are kept while reading: a ping after a beat in which nothing was sent, or nothing heard; three
+//!   silent beats end the line with [`LineEnd::Silent`]. Nothing wakes up in between.
+//! - What is read has bounds: message size, bytes without a message (endless fragments), pings a beat.
+
+mod dial;
+mod frame;
+mod outbox;
+mod pulse;
+
+use std::fmt;
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tungstenite::error::{CapacityError, ProtocolError};
+use tungstenite::protocol::{Role, WebSocketConfig};
+use tungstenite::{Error, Message, WebSocket};
+
+use crate::limits;
+use crate::names::printable;
+
+pub use dial::{DialError, ServerAddress, dial, form_encode};
+pub use frame::{Side, binary_frame};
+pub use outbox::{Gone, Outbox};
+pub use pulse::Pulse;
+/// The payload of a binary message: a slice of the read buffer, shared, not copied.
+pub use tungstenite::Bytes;
+/// A text message.
+pub use tungstenite::Utf8Bytes;
+/// What a server needs to answer a WebSocket handshake, re-exported for the door.
+pub use tungstenite::{handshake::server as handshake, http};
+
+/// Close codes that we send (RFC 6455, section 7.4.1).
+pub mod close {
+    /// Done.
+    pub const NORMAL: u16 = 1000;
+    /// The server stops.
+    pub const GOING_AWAY: u16 = 1001;
+    /// The WebSocket protocol was broken.
+    pub const PROTOCOL: u16 = 1002;
+    /// Our protocol was broken.
+    pub const POLICY: u16 = 1008;
+    /// A message over the bound.
+    pub const TOO_BIG: u16 = 1009;
+    /// What a v1 server closes with when the token is wrong.
+    pub const V1_UNAUTHORIZED: u16 = 4001;
+}
+
+/// A message from the peer.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A text message.
+    Text(Utf8Bytes),
+    /// A binary message.
+    Binary(Bytes),
+}
+
+/// Why a line ended.
+#[derive(Debug)]
+pub enum LineEnd {
+    /// The peer closed it.
+    Closed {
+        /// Its code; 1005 when it gave none.
+        code: u16,
+        /// Its words.
+        reason: String,
+    },
+    /// Nothing was heard for three beats.
+    Silent,
+    /// The connection broke, or this side shut it.
+    Dropped(io::Error),
+    /// The peer broke the WebSocket protocol or a bound; it has been told.
+    Broken(String),
+}
+
+impl fmt::Display for LineEnd {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            LineEnd::Closed { code, reason } if reason.is_empty() => write!(f, "closed by the peer ({code})"),
+            LineEnd::Closed { code, reason } => {
+                write!(f, "closed by the peer ({code} {})", printable(reason))
+            }
+            LineEnd::Silent => write!(f, "nothing heard for {} heartbeats", limits::SILENT_BEATS),
+            LineEnd::Dropped(error) => write!(f, "connection lost: {error}"),
+            LineEnd::Broken(why) => write!(f, "closed, the peer broke the rules: {}", printable(why)),
+        }
+    }
+}
+
+/// How a line is kept.
+#[derive(Debug, Clone, Copy)]
+pub struct Keeping {
+    /// One heartbeat.
+    pub beat: Duration,
+    /// The largest message that is taken, in bytes.
+    pub max_message: usize,
+}
+
+/// The reading end of a line; see the module.
+pub struct Line {
+    socket: WebSocket<ReadHalf>,
+    outbox: Arc<Outbox>,
+    pulse: Arc<Pulse>,
+    control_frames: (Instant, u32),
+}
+
+impl Line {
+    /// A line whose handshake this server has answered. `tail` are the bytes that were read behind the request.
+    pub fn accepted(socket: TcpStream, tail: Vec<u8>, keeping: Keeping) -> Line {
+        let half = ReadHalf::new(Arc::new(socket), Side::Server, keeping);
+        let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());
+        let socket = WebSocket::from_partially_read(half, tail, Role::Server, Some(config(keeping)));
+        Line { socket, outbox, pulse, control_frames: (Instant::now(), 0) }
+    }
+
+    /// Where to write.
+    pub fn outbox(&self) -> &Arc<Outbox> {
+        &self.outbox
+    }
+
+    /// When the peer was last heard.
+    pub fn pulse(&self) -> &Arc<Pulse> {
+        &self.pulse
+    }
+
+    /// One heartbeat of this line.
+    pub fn beat(&self) -> Duration {
+        self.socket.get_ref().keeping.beat
+    }
+
+    /// Beats at another rate from now on.
+    pub fn set_beat(&mut self, beat: Duration) {
+        self.socket.get_mut().keeping.beat = beat;
+    }
+
+    /// Waits for the next message.
+    ///
+    /// # Errors
+    /// The line is over then.
+    pub fn read(&mut self) -> Result<Incoming, LineEnd> {
+        loop {
+            if let Some(message) = self.read_once()? {
+                return Ok(message);
+            }
+        }
+    }
+
+    /// Waits for the next message until `deadline`; `None` when it has passed.
+    ///
+    /// # Errors
+    /// The line is over then.
+    pub fn read_until(&mut self, deadline: Instant) -> Result<Option<Incoming>, LineEnd> {
+        self.socket.get_mut().deadline = Some(deadline);
+        let read = loop {
+            match self.read_once() {
+                Ok(None) if Instant::now() >= deadline => break Ok(None),
+                Ok(None) => {}
+                other => break other,
+            }
+        };
+        self.socket.get_mut().deadline = None;
+        read
+    }
+
+    /// Marks the peer as alive while this side does not read, and pings when that is due. To be called once a beat.
+    pub fn keep_alive(&mut self) {
+        self.pulse.heard();
+        self.socket.get_mut().ping_if_due();
+    }
+
+    /// Says why, waits a moment for the peer's answer, and ends.
+    pub fn close(mut self, code: u16, reason: &str) {
+        self.outbox.close(code, reason);
+        let deadline = Instant::now() + limits::CLOSE_TIME;
+        // What still comes is of no interest; the read ends with the peer's close, an error or the deadline.
+        while let Ok(Some(_)) = self.read_until(deadline) {}
+        self.outbox.shut();
+    }
+
+    /// One message, or `None` after a control frame or a read that ran into the deadline.
+    fn read_once(&mut self) -> Result<Option<Incoming>, LineEnd> {
+        let read = self.socket.read();
+        self.socket.get_mut().since_message = 0;
+        match read {
+            Ok(Message::Text(text)) => Ok(Some(Incoming::Text(text))),
+            Ok(Message::Binary(payload)) => Ok(Some(Incoming::Binary(payload))),
+            Ok(Message::Pong(sent)) => {
+                self.pulse.answered(&sent);
+                self.count_control_frame()
+            }
+            Ok(Message::Ping(_)) => self.count_control_frame(),
+            Ok(Message::Close(frame)) => {
+                // One more read sends the answer; it always ends in an error.
+                let _ended = self.socket.read();
+                let (code, reason) = frame
+                    .map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
+                Err(LineEnd::Closed { code, reason })
+            }
+            Ok(Message::Frame(_)) => Ok(None), // never given out by `read`
+            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
+            Err(error) => Err(self.end(error)),
+        }
+    }
+
+    fn count_control_frame(&mut self) -> Result<Option<Incoming>, LineEnd> {
+        let (since, count) = &mut self.control_frames;
+        if since.elapsed() > self.socket.get_ref().keeping.beat {
+            (*since, *count) = (Instant::now(), 0);
+        }
+        *count += 1;
+        if *count > limits::MAX_CONTROL_FRAMES_A_BEAT {
+            self.outbox.close(close::POLICY, "too many pings");
+            return Err(LineEnd::Broken("too many pings".to_owned()));
+        }
+        Ok(None)
+    }
+
+    fn end(&mut self, error: Error) -> LineEnd {
+        let (code, why) = match error {
+            Error::ConnectionClosed | Error::AlreadyClosed => {
+                return LineEnd::Closed { code: close::NORMAL, reason: String::new() };
+            }
+            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
+                return LineEnd::Dropped(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    "closed without a word",
+                ));
+            }
+            Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => return LineEnd::Silent,
+            Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
+                (close::POLICY, error.to_string())
+            }
+            Error::Io(error) => return LineEnd::Dropped(error),
+            Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
+                (close::TOO_BIG, format!("a message of {size} bytes or more; the bound is {max_size}"))
+            }
+            other => (close::PROTOCOL, other.to_string()),
+        };
+        self.outbox.close(code, &why);
+        LineEnd::Broken(why)
+    }
+}
+
+fn config(keeping: Keeping) -> WebSocketConfig {
+    WebSocketConfig::default()
+        .read_buffer_size(limits::READ_BUFFER_BYTES)
+        .write_buffer_size(0) // whole frames, at once
+        .max_write_buffer_size(limits::MAX_OUTBOX_BYTES)
+        .max_message_size(Some(keeping.max_message))
+        .max_frame_size(Some(keeping.max_message))
+}
+
+/// What tungstenite reads from, and writes its pongs and closes to.
+struct ReadHalf {
+    socket: Arc<TcpStream>,
+    outbox: Arc<Outbox>,
+    pulse: Arc<Pulse>,
+    keeping: Keeping,
+    /// A read that is not to wait longer.
+    deadline: Option<Instant>,
+    /// The socket's read timeout as it is set.
+    timeout: Duration,
+    last_ping: Instant,
+    /// Bytes read since the last message.
+    since_message: usize,
+    /// In the handshake: writes go to the socket, and the deadline is the end.
+    handshake: bool,
+}
+
+impl ReadHalf {
+    fn new(socket: Arc<TcpStream>, side: Side, keeping: Keeping) -> ReadHalf {
+        let outbox = Arc::new(Outbox::new(socket.clone(), side));
+        let pulse = Arc::new(Pulse::new());
+        let (timeout, last_ping) = (Duration::ZERO, Instant::now());
+        ReadHalf {
+            socket,
+            outbox,
+            pulse,
+            keeping,
+            deadline: None,
+            timeout,
+            last_ping,
+            since_message: 0,
+            handshake: false,
+        }
+    }
+
+    /// Pings when a beat has gone without a frame of ours, or without one of the peer's, and says when to look again.
+    fn ping_if_due(&mut self) -> Duration {
+        let beat = self.keeping.beat;
+        let silence = self.outbox.quiet_for().max(self.pulse.unheard_for());
+        let longest = silence.min(self.last_ping.elapsed());
+        if longest < beat {
+            return beat - longest;
+        }
+        // A failure shuts the line; the read that follows sees it.
+        let _gone = self.outbox.ping(&self.pulse.ping());
+        self.last_ping = Instant::now();
+        beat
+    }
+
+    /// Sets the socket's read timeout, when it differs by enough to matter.
+    fn wait_at_most(&mut self, time: Duration) -> io::Result<()> {
+        let time = time.max(Duration::from_millis(1));
+        if self.timeout.abs_diff(time) > time / 8 {
+            self.socket.set_read_timeout(Some(time))?;
+            self.timeout = time;
+        }
+        Ok(())
+    }
+}
+
+impl Read for ReadHalf {
+    /// # Errors
+    /// `WouldBlock` at the deadline; `TimedOut` for a silent peer; `InvalidData` for endless fragments.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.since_message > 2 * self.keeping.max_message + 4 * limits::READ_BUFFER_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "fragments without end"));
+        }
+        loop {
+            let mut wait = if self.handshake { limits::DIAL_TIME } else { self.ping_if_due() };
+            if let Some(deadline) = self.deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                wait = wait.min(left);
+            }
+            self.wait_at_most(wait)?;
+            match (&*self.socket).read(buffer) {
+                Ok(length) => {
+                    self.pulse.heard();
+                    self.since_message += length;
+                    return Ok(length);
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if !self.handshake && self.pulse.unheard_for() >= self.keeping.beat * limits::SILENT_BEATS
+                    {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Write for ReadHalf {
+    fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
+        if self.handshake {
+            return (&*self.socket).write(frames);
+        }
+        self.outbox.post(frames.to_vec()).map_err(|Gone| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(frames.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}

@@ -1,0 +1,248 @@
+//! The writing end of a line, shared by all threads.
+//!
+//! Two ways in. [`Outbox::post`] never blocks: it is for short frames, by anybody. [`Outbox::send`] blocks until the
+//! frame has been written: it is for chunks, and is where a full line slows its sender down. One thread at a time
+//! writes; it takes the posted frames of the others along, before and after its own.
+//!
+//! When a posted frame does not fit into the socket at once (the peer does not read, or the line is thin), a thread
+//! of its own writes what waits and ends; more than [`limits::MAX_OUTBOX_BYTES`] waiting shuts the line.
+
+use std::collections::VecDeque;
+use std::io::{self, Write};
+use std::net::{Shutdown, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use rustix::net::SendFlags;
+
+use super::frame::{self, Side};
+use crate::limits;
+
+/// The line is shut; nothing can be sent any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Gone;
+
+/// The writing end; see the module.
+#[derive(Debug)]
+pub struct Outbox {
+    socket: Arc<TcpStream>,
+    side: Side,
+    state: Mutex<State>,
+    /// Signalled when the writer has finished, and when the line closes or is shut.
+    turn: Condvar,
+}
+
+#[derive(Debug)]
+struct State {
+    posted: VecDeque<Vec<u8>>,
+    posted_bytes: usize,
+    /// Somebody writes, and will take what is posted along.
+    writing: bool,
+    /// Senders are served in the order in which they came.
+    next_ticket: u64,
+    serving: u64,
+    last_sent: Instant,
+    /// A close has been posted: nothing follows it.
+    closing: bool,
+    shut: bool,
+}
+
+impl Outbox {
+    pub(super) fn new(socket: Arc<TcpStream>, side: Side) -> Outbox {
+        let state = State {
+            posted: VecDeque::new(),
+            posted_bytes: 0,
+            writing: false,
+            next_ticket: 0,
+            serving: 0,
+            last_sent: Instant::now(),
+            closing: false,
+            shut: false,
+        };
+        Outbox { socket, side, state: Mutex::new(state), turn: Condvar::new() }
+    }
+
+    /// Which end of the line this is.
+    pub fn side(&self) -> Side {
+        self.side
+    }
+
+    /// Posts a text message, without blocking.
+    ///
+    /// # Errors
+    /// When the line is shut, or is shut by this because too much waits.
+    pub fn text(self: &Arc<Self>, text: &str) -> Result<(), Gone> {
+        self.post(frame::text_frame(self.side, text))
+    }
+
+    /// Posts a ping, without blocking.
+    pub(super) fn ping(self: &Arc<Self>, payload: &[u8]) -> Result<(), Gone> {
+        self.post(frame::ping_frame(self.side, payload))
+    }
+
+    /// Posts a close, without blocking; what is posted later is refused.
+    pub fn close(self: &Arc<Self>, code: u16, reason: &str) {
+        // Gone already is as good as closed.
+        let _gone = self.post(frame::close_frame(self.side, code, reason));
+        self.lock().closing = true;
+        self.turn.notify_all();
+    }
+
+    /// Posts whole frames, without blocking.
+    ///
+    /// # Errors
+    /// When the line is shut, or is shut by this because too much waits.
+    pub(super) fn post(self: &Arc<Self>, frame: Vec<u8>) -> Result<(), Gone> {
+        let mut state = self.lock();
+        if state.shut || state.closing {
+            return Err(Gone);
+        }
+        state.posted_bytes += frame.len();
+        state.posted.push_back(frame);
+        if state.posted_bytes > limits::MAX_OUTBOX_BYTES {
+            self.shut_locked(&mut state);
+            return Err(Gone);
+        }
+        if !std::mem::replace(&mut state.writing, true) {
+            drop(state);
+            self.write_what_fits();
+        }
+        Ok(())
+    }
+
+    /// Writes one frame, and returns when it has been written.
+    ///
+    /// # Errors
+    /// When the line is shut.
+    pub fn send(&self, frame: &[u8]) -> Result<(), Gone> {
+        let mut state = self.lock();
+        let ticket = state.next_ticket;
+        state.next_ticket += 1;
+        while !state.shut && !state.closing && (state.writing || state.serving != ticket) {
+            state = self.turn.wait(state).unwrap_or_else(PoisonError::into_inner);
+        }
+        if state.shut || state.closing {
+            return Err(Gone);
+        }
+        state.writing = true;
+        state.serving += 1;
+        drop(state);
+        self.write_posted();
+        if (&*self.socket).write_all(frame).is_err() {
+            self.shut();
+        }
+        self.finish();
+        if self.is_shut() { Err(Gone) } else { Ok(()) }
+    }
+
+    /// Ends the line in both directions; whoever reads or writes it wakes up.
+    pub fn shut(&self) {
+        self.shut_locked(&mut self.lock());
+    }
+
+    /// Whether the line is shut.
+    pub fn is_shut(&self) -> bool {
+        self.lock().shut
+    }
+
+    /// How long ago something was written.
+    pub(super) fn quiet_for(&self) -> Duration {
+        self.lock().last_sent.elapsed()
+    }
+
+    fn shut_locked(&self, state: &mut State) {
+        state.shut = true;
+        state.posted.clear();
+        // An error means that the peer has gone first.
+        let _gone = self.socket.shutdown(Shutdown::Both);
+        self.turn.notify_all();
+    }
+
+    /// Writes posted frames as long as the socket takes them; leaves the rest to a thread. The caller is the writer.
+    fn write_what_fits(self: &Arc<Self>) {
+        while let Some(frame) = self.next_posted() {
+            let mut rest = &frame[..];
+            while !rest.is_empty() {
+                match rustix::net::send(&*self.socket, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                    Ok(written) => rest = &rest[written..],
+                    Err(rustix::io::Errno::INTR) => {}
+                    Err(rustix::io::Errno::AGAIN) => {
+                        let rest = rest.to_vec();
+                        return self.write_in_the_background(rest);
+                    }
+                    Err(_) => {
+                        self.shut();
+                        rest = &[];
+                    }
+                }
+            }
+        }
+    }
+
+    fn write_in_the_background(self: &Arc<Self>, rest: Vec<u8>) {
+        let outbox = self.clone();
+        let write = move || {
+            if (&*outbox.socket).write_all(&rest).is_err() {
+                outbox.shut();
+            }
+            outbox.finish();
+        };
+        let builder = thread::Builder::new().name("outbox".to_owned()).stack_size(limits::SMALL_STACK);
+        if let Err(error) = builder.spawn(write) {
+            log::warn!("a line is shut: no thread to write to it: {error}");
+            self.shut();
+            self.finish();
+        }
+    }
+
+    /// Writes what is posted, blocking. The caller is the writer, and stays it.
+    fn write_posted(&self) {
+        loop {
+            let Some(frame) = self.lock().take_posted() else { return };
+            if (&*self.socket).write_all(&frame).is_err() {
+                self.shut();
+            }
+        }
+    }
+
+    /// Writes what is posted, blocking, and lets the next writer in.
+    fn finish(&self) {
+        while let Some(frame) = self.next_posted() {
+            if (&*self.socket).write_all(&frame).is_err() {
+                self.shut();
+            }
+        }
+    }
+
+    /// The next posted frame; when there is none, the caller is the writer no more.
+    fn next_posted(&self) -> Option<Vec<u8>> {
+        let mut state = self.lock();
+        let frame = state.take_posted();
+        if frame.is_none() {
+            state.writing = false;
+            state.last_sent = Instant::now();
+            self.turn.notify_all();
+        }
+        frame
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn take_posted(&mut self) -> Option<Vec<u8>> {
+        let frame = self.posted.pop_front()?;
+        self.posted_bytes -= frame.len();
+        Some(frame)
+    }
+}
+
+/// Reads errors of a shut line as what they are.
+impl From<Gone> for io::Error {
+    fn from(Gone: Gone) -> io::Error {
+        io::ErrorKind::BrokenPipe.into()
+    }
+}

@@ -1,0 +1,103 @@
+//! When the peer was last heard, for its own session and for others who ask.
+
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::{Condvar, Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use super::Outbox;
+
+const NO_ROUND_TRIP: u64 = u64::MAX;
+
+/// Signs of life of one line.
+#[derive(Debug)]
+pub struct Pulse {
+    started: Instant,
+    /// Milliseconds since `started`.
+    heard_at: AtomicU64,
+    round_trip_ms: AtomicU64,
+    /// The session waits for its own disk, and so does not read.
+    waiting: AtomicBool,
+    /// How many are waiting in [`Pulse::answers_within`]; nobody is woken otherwise.
+    probing: AtomicUsize,
+    signs: Mutex<u64>,
+    sign: Condvar,
+}
+
+impl Pulse {
+    pub(super) fn new() -> Pulse {
+        Pulse {
+            started: Instant::now(),
+            heard_at: AtomicU64::new(0),
+            round_trip_ms: AtomicU64::new(NO_ROUND_TRIP),
+            waiting: AtomicBool::new(false),
+            probing: AtomicUsize::new(0),
+            signs: Mutex::new(0),
+            sign: Condvar::new(),
+        }
+    }
+
+    /// How long ago something was heard.
+    pub fn unheard_for(&self) -> Duration {
+        self.started.elapsed().saturating_sub(Duration::from_millis(self.heard_at.load(Relaxed)))
+    }
+
+    /// The last ping's round trip, in milliseconds.
+    pub fn round_trip_ms(&self) -> Option<u64> {
+        Some(self.round_trip_ms.load(Relaxed)).filter(|time| *time != NO_ROUND_TRIP)
+    }
+
+    /// Whether the session waits for its own disk; its peer counts as alive meanwhile.
+    pub fn set_waiting(&self, waiting: bool) {
+        self.waiting.store(waiting, Relaxed);
+    }
+
+    /// Pings, and waits for any sign of life.
+    pub fn answers_within(&self, outbox: &std::sync::Arc<Outbox>, time: Duration) -> bool {
+        if self.waiting.load(Relaxed) {
+            return true;
+        }
+        let deadline = Instant::now() + time;
+        self.probing.fetch_add(1, Relaxed);
+        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
+        let before = *signs;
+        let asked = outbox.ping(&self.ping());
+        while asked.is_ok() && *signs == before {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || outbox.is_shut() {
+                break;
+            }
+            signs = self.sign.wait_timeout(signs, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        self.probing.fetch_sub(1, Relaxed);
+        *signs != before
+    }
+
+    /// Something was heard.
+    pub(super) fn heard(&self) {
+        self.heard_at.store(self.started.elapsed().as_millis() as u64, Relaxed);
+        if self.probing.load(Relaxed) > 0 {
+            self.wake();
+        }
+    }
+
+    /// Wakes whoever waits for a sign: there is one, or the line is over.
+    pub(super) fn wake(&self) {
+        *self.signs.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+        self.sign.notify_all();
+    }
+
+    /// The payload of a ping: the time, so that its pong tells the round trip.
+    pub(super) fn ping(&self) -> [u8; 8] {
+        (self.started.elapsed().as_millis() as u64).to_be_bytes()
+    }
+
+    /// A pong came with this payload.
+    pub(super) fn answered(&self, payload: &[u8]) {
+        let now = self.started.elapsed().as_millis() as u64;
+        if let Ok(sent) = payload.try_into().map(u64::from_be_bytes)
+            && sent <= now
+        {
+            self.round_trip_ms.store(now - sent, Relaxed);
+        }
+    }
+}
