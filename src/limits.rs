@@ -141,5 +141,7 @@ pub const WAIT_TIME: Duration = Duration::from_secs(30);
 pub const PULL_PATIENCE: Duration = Duration::from_secs(60);
 /// Clients in one `towline pull`: each has a thread and a parked call.
 pub const MAX_PULLED_CLIENTS: usize = 256;
+/// A file that is made to try things out: larger ones fill a temporary folder before they show more.
+pub const MAX_SAMPLE_BYTES: u64 = 10_000_000_000;
 /// An answer: `/clients` with every client that a server can hold, and usual labels.
 pub const MAX_ANSWER_BYTES: u64 = 64 << 20;

@@ -343,12 +343,4 @@ mod tests {
         assert!(api.error("do it", refusal(503, About::Client, json)).may_pass());
         assert!(!api.error("do it", refusal(409, About::Client, json)).may_pass());
     }
-
-    #[test]
-    fn the_body_of_a_pull_is_that_of_the_contract() {
-        let json = |body: &PullBody| serde_json::to_string(body).unwrap();
-        assert_eq!(json(&PullBody::default()), r#"{"fileKey":null}"#);
-        let body = PullBody { file_key: Some("logs/x".parse().unwrap()), max_rate: Some("2M".to_owned()) };
-        assert_eq!(json(&body), r#"{"fileKey":"logs/x","maxRate":"2M"}"#);
-    }
 }

@@ -6,9 +6,8 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use sha2::{Digest, Sha256};
-
 use super::api::{Api, ApiError};
+use crate::hash::Hasher;
 use crate::names::Sha256Hash;
 use crate::transfer::Transfer;
 
@@ -101,11 +100,11 @@ fn copy(
     mut progress: impl FnMut(u64),
 ) -> io::Result<(u64, Sha256Hash)> {
     let mut buffer = vec![0; BUFFER_BYTES];
-    let mut hash = Sha256::new();
+    let mut hash = Hasher::default();
     let mut bytes = 0;
     loop {
         let count = match from.read(&mut buffer) {
-            Ok(0) => return Ok((bytes, Sha256Hash(hash.finalize().into()))),
+            Ok(0) => return Ok((bytes, hash.hash())),
             Ok(count) => count,
             Err(e) if e.kind() == io::ErrorKind::Interrupted => continue,
             Err(e) => return Err(e),
@@ -133,6 +132,7 @@ impl Drop for Part {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hash::hash_all;
 
     #[test]
     fn verified_or_absent() {
@@ -140,7 +140,7 @@ mod tests {
         fs::create_dir_all(&folder).unwrap();
         let target = folder.join("pos.db");
         let data = vec![7; 1_000_000];
-        let hash = Some(Sha256Hash(Sha256::digest(&data).into()));
+        let hash = Some(hash_all(&data[..]).unwrap().0);
         let names = || fs::read_dir(&folder).unwrap().count();
 
         for (bytes, size, sha256, wanted) in [

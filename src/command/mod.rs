@@ -4,12 +4,15 @@
 //! `towline server` and `towline agent`, which are the other two programs, see [`crate::program`].
 
 mod api;
+mod crew;
+mod demo;
 mod fetch;
 mod follow;
 mod human;
 mod list;
 mod progress;
 mod pull;
+mod sample;
 #[cfg(test)]
 mod testing;
 mod view;
@@ -29,7 +32,8 @@ struct Command {
     work: fn(&Given) -> Result<Exit, UsageError>,
 }
 
-const COMMANDS: [Command; 5] = [
+const COMMANDS: [Command; 6] = [
+    Command { program: &demo::DEMO, work: demo::run },
     Command { program: &list::CLIENTS, work: list::clients },
     Command { program: &pull::PULL, work: pull::run },
     Command { program: &list::TRANSFERS, work: list::transfers },

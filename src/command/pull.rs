@@ -200,7 +200,7 @@ pub fn completed(transfer: &Transfer) -> String {
 }
 
 /// One line on a transfer that ended otherwise.
-fn ended(transfer: &Transfer) -> String {
+pub fn ended(transfer: &Transfer) -> String {
     let why = transfer
         .failure
         .as_ref()
@@ -222,6 +222,8 @@ mod tests {
         assert_eq!(order.clients.len(), 2);
         assert_eq!(serde_json::to_string(&order.body).unwrap(), r#"{"fileKey":"logs/x","maxRate":"2M"}"#);
         assert!(order.json && order.output.is_none());
+        let body = read(&["shop-001"]).unwrap().body;
+        assert_eq!(serde_json::to_string(&body).unwrap(), r#"{"fileKey":null}"#);
 
         let folder = std::env::temp_dir().join(format!("towline-pull-{}", std::process::id()));
         std::fs::create_dir_all(&folder).unwrap();
