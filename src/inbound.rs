@@ -12,6 +12,7 @@
 use crate::limits;
 use crate::names::{Sha256Hash, source_name};
 use crate::protocol::{ChunkHeader, Dialect, Violation};
+use crate::refusal::RefusalCode;
 use crate::transfer::{Failure, FailureCode};
 
 /// What came from the agent for this transfer.
@@ -195,25 +196,12 @@ impl Inbound {
 /// The failure that an agent's `error` means. A v1 client has the word in `message`.
 fn agent_failure(code: Option<&str>, message: &str) -> Failure {
     let word = code.unwrap_or(message);
-    let known =
-        serde_json::from_value(serde_json::Value::from(word)).ok().filter(|code| AGENT_CODES.contains(code));
+    // A server's own reasons are not taken from an agent.
+    let known = serde_json::from_value::<RefusalCode>(word.into()).ok().map(FailureCode::from);
     let message: String =
         crate::names::printable(message).to_string().chars().take(limits::MAX_ERROR_CHARS).collect();
     Failure::new(known.unwrap_or(FailureCode::AgentError), message)
 }
-
-/// What an agent may say (CONTRACT §4); a server's own reasons are not taken from it.
-const AGENT_CODES: [FailureCode; 9] = [
-    FailureCode::FileNotFound,
-    FailureCode::NotShared,
-    FailureCode::NotAFile,
-    FailureCode::PermissionDenied,
-    FailureCode::FileChanged,
-    FailureCode::TooManyTransfers,
-    FailureCode::ReadFailed,
-    FailureCode::Cancelled,
-    FailureCode::BadRequest,
-];
 
 #[cfg(test)]
 mod tests {

@@ -11,9 +11,11 @@
 //! | 3 edges | [`line`], [`spool`], [`shares`], [`settings`] |
 //! | 4 shells | [`server`], [`agent`], [`command`] |
 
+pub mod agent;
 pub mod backoff;
 pub mod clock;
 pub mod command;
+pub mod door;
 pub mod exit;
 pub mod hash;
 pub mod hub;
@@ -28,6 +30,7 @@ pub mod program;
 pub mod protocol;
 pub mod random;
 pub mod refusal;
+pub mod server;
 pub mod settings;
 pub mod shares;
 pub mod spool;

@@ -52,8 +52,8 @@ pub const MAX_SCANNED_ENTRIES: usize = 500_000;
 
 // Memory of a transfer
 
-/// Chunks between a session and its writer, in bytes: enough to ride out a slow write, little enough for many transfers.
-pub const WRITER_QUEUE_BYTES: usize = 1 << 20;
+/// Chunks between a session and its writer: enough that neither waits for the other's every step. A transfer holds these, one that is read and one that is written.
+pub const WRITER_QUEUE_CHUNKS: usize = 4;
 
 // Time
 
@@ -69,6 +69,10 @@ pub const HELLO_TIME: Duration = Duration::from_secs(2);
 pub const PROBE_TIME: Duration = Duration::from_secs(5);
 /// After our Close, how long the peer's may take.
 pub const CLOSE_TIME: Duration = Duration::from_secs(2);
+/// One beat, until the server's `hello` says otherwise.
+pub const DEFAULT_BEAT: Duration = Duration::from_secs(15);
+/// How often a v1 server hears an agent's heartbeat.
+pub const V1_HEARTBEAT: Duration = Duration::from_secs(30);
 /// Silent beats after which a peer is dead.
 pub const SILENT_BEATS: u32 = 3;
 /// The longest `?wait=`, in seconds (CONTRACT §3).
@@ -94,6 +98,24 @@ pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 pub const MAX_PARKED: usize = 1024;
 /// Callers that take a file, each with a thread and a descriptor.
 pub const MAX_FILE_READERS: usize = 64;
+/// Stack of a connection's thread: address space only, and ten times what its deepest call takes.
+pub const CONNECTION_STACK_BYTES: usize = 256 << 10;
+/// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
+pub const ACCEPT_BACKLOG: i32 = 4096;
+/// Pause after an accept that failed for want of descriptors or memory: it would fail again at once.
+pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// One line in the log for all trouble of one kind at the door in this time: a flood must not fill the disk as well.
+pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+/// The control plane's silence before and within an answer: the longest wait, and room for a slow disk.
+pub const RELAY_TIME: Duration = Duration::from_secs(MAX_WAIT_SECONDS + 30);
+/// What a refused caller may still take to read its answer and hang up.
+pub const DRAIN_TIME: Duration = Duration::from_secs(2);
+/// What a refused caller may still send, read and dropped: many programs send a whole body before they look for an answer.
+pub const MAX_DRAINED_BYTES: usize = 16 << 20;
+/// `Retry-After` where the door itself answers 429 or 503, in seconds.
+pub const RETRY_AFTER_SECONDS: u32 = 5;
+/// Path of a Unix socket: Linux takes 107 bytes, the BSDs 103.
+pub const MAX_SOCKET_PATH_BYTES: usize = 100;
 /// Transfers that have not ended, queued and interrupted ones too: each costs a kilobyte of memory.
 pub const MAX_LIVE_TRANSFERS: usize = 100_000;
 /// Transfers in one answer.
@@ -109,6 +131,8 @@ pub const MAX_KNOWN_CLIENTS: usize = 20_000;
 pub const MAX_IDLE_ATTEMPTS: u32 = 5;
 /// Attempts at a file that changes while it is read (CONTRACT §4).
 pub const MAX_CHANGED_ATTEMPTS: u32 = 3;
+/// The slowest `maxRate`, in bytes a second: slower, and a piece would look like a stall.
+pub const MIN_RATE: u64 = 1 << 10;
 /// First pause before an agent dials again.
 pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before an agent dials again.
@@ -143,5 +167,7 @@ pub const PULL_PATIENCE: Duration = Duration::from_secs(60);
 pub const MAX_PULLED_CLIENTS: usize = 256;
 /// A file that is made to try things out: larger ones fill a temporary folder before they show more.
 pub const MAX_SAMPLE_BYTES: u64 = 10_000_000_000;
+/// Agents of one `towline swarm`: each has a thread, of which a process can have some 16,000.
+pub const MAX_SWARM_AGENTS: u64 = 10_000;
 /// An answer: `/clients` with every client that a server can hold, and usual labels.
 pub const MAX_ANSWER_BYTES: u64 = 64 << 20;

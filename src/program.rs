@@ -5,7 +5,10 @@ use std::ffi::OsString;
 use std::io::{self, Write};
 
 use crate::exit::Exit;
-use crate::settings::{Asked, Given, Program, Surroundings, UsageError, gather, help};
+use crate::logging;
+use crate::settings::{
+    self, AgentSettings, Asked, Given, Program, ServerSettings, Surroundings, UsageError, gather, help,
+};
 
 /// Gathers what was given to `program` and hands it to `work`; prints help, version and what is wrong.
 pub fn start(
@@ -31,4 +34,24 @@ fn print(text: &str) -> Exit {
         Ok(()) => Exit::Done,
         Err(_) => Exit::Failed,
     }
+}
+
+/// `towline-server`, which is also `towline server`.
+pub fn server(args: impl Iterator<Item = OsString>) -> Exit {
+    start(&settings::SERVER, args, |given| {
+        given.no_arguments()?;
+        let settings = ServerSettings::read(given)?;
+        logging::start(settings.log_level);
+        Ok(crate::server::run(settings))
+    })
+}
+
+/// `towline-agent`, which is also `towline agent`.
+pub fn agent(args: impl Iterator<Item = OsString>) -> Exit {
+    start(&settings::AGENT, args, |given| {
+        given.no_arguments()?;
+        let settings = AgentSettings::read(given)?;
+        logging::start(settings.log_level);
+        Ok(crate::agent::run(settings))
+    })
 }

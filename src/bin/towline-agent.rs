@@ -1,2 +1,7 @@
-//! Placeholder until the settings are read.
-fn main() {}
+//! The agent: see `towline-agent --help`.
+
+use towline::exit::Exit;
+
+fn main() -> Exit {
+    towline::program::agent(std::env::args_os().skip(1))
+}

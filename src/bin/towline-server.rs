@@ -1,2 +1,7 @@
-//! Placeholder until the settings are read.
-fn main() {}
+//! The server: see `towline-server --help`.
+
+use towline::exit::Exit;
+
+fn main() -> Exit {
+    towline::program::server(std::env::args_os().skip(1))
+}

@@ -223,7 +223,7 @@ fn perform(stage: &Stage) -> Result<Vec<Transfer>, DemoError> {
     let mut problem = None;
     follow_all(&stage.api, &jobs, &mut view, |index, outcome| match outcome {
         Outcome::Ended(transfer) | Outcome::Saved(transfer, _) if transfer.status == Status::Completed => {
-            say(&format!("           {}", pull::completed(&transfer)));
+            say(&format!("           {}", pull::spent(&transfer)));
             transfers[index] = Some(*transfer);
         }
         Outcome::Ended(transfer) | Outcome::Saved(transfer, _) | Outcome::NotSaved(transfer, _) => {
@@ -256,6 +256,7 @@ fn verify(stage: &Stage, transfers: &[Transfer]) -> Result<(), DemoError> {
             return Err(DemoError::Differs { client: client.clone(), source: *source, published });
         }
         say(&format!("           {client}: equal, {published}"));
+        say(&format!("           in {}", path.display()));
     }
     Ok(())
 }

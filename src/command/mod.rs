@@ -13,6 +13,7 @@ mod list;
 mod progress;
 mod pull;
 mod sample;
+mod swarm;
 #[cfg(test)]
 mod testing;
 mod view;
@@ -32,13 +33,14 @@ struct Command {
     work: fn(&Given) -> Result<Exit, UsageError>,
 }
 
-const COMMANDS: [Command; 6] = [
+const COMMANDS: [Command; 7] = [
     Command { program: &demo::DEMO, work: demo::run },
     Command { program: &list::CLIENTS, work: list::clients },
     Command { program: &pull::PULL, work: pull::run },
     Command { program: &list::TRANSFERS, work: list::transfers },
     Command { program: &list::SHOW, work: list::show },
     Command { program: &list::CANCEL, work: list::cancel },
+    Command { program: &swarm::SWARM, work: swarm::run },
 ];
 
 impl Command {

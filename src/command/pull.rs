@@ -181,22 +181,20 @@ fn report(job: &Job, outcome: &Outcome, json: bool) {
 }
 
 /// One line on a transfer that is completed.
-pub fn completed(transfer: &Transfer) -> String {
+fn completed(transfer: &Transfer) -> String {
+    let hash = transfer.sha256.map_or(String::new(), |hash| format!(", sha256 {hash}"));
+    format!("{}{hash}, on the server as {}", spent(transfer), printable(&transfer.out_path))
+}
+
+/// How much a transfer that is completed brought, and how fast.
+pub fn spent(transfer: &Transfer) -> String {
     let size = transfer.size.unwrap_or(transfer.bytes);
     let ms = match (transfer.started_at, transfer.finished_at) {
         (Some(started), Some(finished)) => finished.saturating_sub(started),
         _ => 0,
     };
-    let rate = human::rate(transfer.bytes_on_wire.max(size), ms);
-    let rate = rate.map_or(String::new(), |rate| format!(" ({}/s)", human::bytes(rate)));
-    let hash = transfer.sha256.map_or(String::new(), |hash| format!(", sha256 {hash}"));
-    format!(
-        "{}: {} in {}{rate}{hash}, on the server as {}",
-        transfer.client_id,
-        human::bytes(size),
-        human::span(ms),
-        printable(&transfer.out_path)
-    )
+    let rate = human::rate(size, ms).map_or(String::new(), |rate| format!(" ({}/s)", human::bytes(rate)));
+    format!("{}: {} in {}{rate}", transfer.client_id, human::bytes(size), human::span(ms))
 }
 
 /// One line on a transfer that ended otherwise.

@@ -5,6 +5,7 @@ use super::{Action, Hub, Now};
 use crate::limits;
 use crate::names::{ClientId, RequestId, Sha256Hash};
 use crate::protocol::Dialect;
+use crate::refusal::RefusalCode;
 use crate::transfer::{Failure, FailureCode, Status};
 
 /// What a line may say about a transfer.
@@ -120,7 +121,7 @@ impl Hub {
                 }
             }
             _ => {
-                if failure.code != FailureCode::Cancelled && !is_agents_word(failure.code) {
+                if !is_agents_word(failure.code) {
                     self.withdraw(id, &mut actions); // the agent may still be sending
                 }
                 self.end(id, Status::Failed, Some(failure), now, &mut actions);
@@ -308,17 +309,6 @@ fn is_at(entry: &super::Entry, attempt: u32, statuses: &[Status]) -> bool {
 
 /// Whether the agent itself said so, and so has stopped already.
 fn is_agents_word(code: FailureCode) -> bool {
-    matches!(
-        code,
-        FailureCode::FileNotFound
-            | FailureCode::NotShared
-            | FailureCode::NotAFile
-            | FailureCode::PermissionDenied
-            | FailureCode::FileChanged
-            | FailureCode::TooManyTransfers
-            | FailureCode::ReadFailed
-            | FailureCode::Cancelled
-            | FailureCode::BadRequest
-            | FailureCode::AgentError
-    )
+    code == FailureCode::AgentError
+        || RefusalCode::ALL.into_iter().any(|word| FailureCode::from(word) == code)
 }

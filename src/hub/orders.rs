@@ -202,6 +202,7 @@ impl Hub {
             transfer.failure = Some(why);
             let day = limits::INTERRUPTED_TIME.as_millis() as u64;
             transfer.expires_at.get_or_insert(now.wall + day);
+            actions.push(Action::Save(id));
         }
         let (client, expires_at) = (transfer.client_id.clone(), transfer.expires_at);
         self.reserved.insert(transfer.filename.clone());

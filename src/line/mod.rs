@@ -111,11 +111,16 @@ pub struct Line {
 
 impl Line {
     /// A line whose handshake this server has answered. `tail` are the bytes that were read behind the request.
-    pub fn accepted(socket: TcpStream, tail: Vec<u8>, keeping: Keeping) -> Line {
-        let half = ReadHalf::new(Arc::new(socket), Side::Server, keeping);
+    ///
+    /// # Errors
+    /// When the socket is gone already.
+    pub fn accepted(socket: Arc<TcpStream>, tail: Vec<u8>, keeping: Keeping) -> io::Result<Line> {
+        socket.set_nodelay(true)?;
+        socket.set_write_timeout(None)?;
+        let half = ReadHalf::new(socket, Side::Server, keeping);
         let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());
         let socket = WebSocket::from_partially_read(half, tail, Role::Server, Some(config(keeping)));
-        Line { socket, outbox, pulse, control_frames: (Instant::now(), 0) }
+        Ok(Line { socket, outbox, pulse, control_frames: (Instant::now(), 0) })
     }
 
     /// Where to write.

@@ -8,42 +8,15 @@ use std::ffi::OsString;
 use std::{fs, io};
 
 use cap_std::fs::Dir;
-use serde::{Deserialize, Serialize};
 
 use super::{Shares, milliseconds, open_folder, refusal};
 use crate::limits;
 use crate::names::{FileKey, printable};
+use crate::protocol::{Entry, Kind};
 use crate::refusal::{Refusal, RefusalCode};
 
-/// What an entry is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Kind {
-    /// A regular file: it can be pulled.
-    File,
-    /// A folder: it can be listed.
-    Folder,
-    /// A symbolic link: it can be pulled when it leads to a file within the share.
-    Link,
-    /// A device, a pipe, a socket; a share that is missing right now.
-    Other,
-}
-
-/// One share, or one entry of a folder.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Entry {
-    /// The share's name, or the entry's; bytes that are not UTF-8 are shown as U+FFFD.
-    pub name: String,
-    /// Bytes, of a regular file.
-    pub size: Option<u64>,
-    /// Last modification, in milliseconds since the epoch.
-    pub modified: Option<u64>,
-    /// What it is.
-    pub kind: Kind,
-}
-
 /// The answer to a listing.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Listing {
     /// The entries, by name; the shares in the order of `SHARES`.
     pub entries: Vec<Entry>,

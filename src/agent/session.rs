@@ -1,0 +1,268 @@
+//! A session: reads one line until it ends. It never blocks on a write: what it answers is posted.
+
+use std::collections::{HashMap, VecDeque};
+use std::convert::Infallible;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Scope};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Sender, bounded};
+
+use super::Agent;
+use super::sender::Sending;
+use crate::clock;
+use crate::limits;
+use crate::line::{Incoming, Line, LineEnd, Outbox, close};
+use crate::names::{RequestId, Sha256Hash};
+use crate::protocol::{Dialect, ToAgent, ToServer, Violation, parse_text, to_text};
+use crate::refusal::{Refusal, RefusalCode};
+use crate::shares::listing::Listing;
+
+/// One line's session, as its reader and its transfers share it.
+pub(super) struct Session<'a> {
+    pub(super) agent: &'a Agent,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) dialect: Dialect,
+    transfers: Mutex<Transfers>,
+}
+
+#[derive(Default)]
+struct Transfers {
+    /// Dropping a sender stops its transfer.
+    running: HashMap<RequestId, (u32, Sender<Infallible>)>,
+    /// What was sent lately, for comparing with what the server computed.
+    sent: VecDeque<(RequestId, Sha256Hash)>,
+    progressed: bool,
+}
+
+/// How a session ended.
+pub(super) struct SessionEnd {
+    /// For the log.
+    pub(super) why: String,
+    /// The server's close code, when it gave one.
+    pub(super) code: Option<u16>,
+    /// Whether bytes of a file were sent.
+    pub(super) progressed: bool,
+    /// When the server asked us to come back.
+    pub(super) come_back_after: Option<Duration>,
+}
+
+/// What ends the reading.
+enum Stop {
+    Line(LineEnd),
+    Violation(Violation),
+}
+
+impl<'a> Session<'a> {
+    /// Registers, serves until the line ends, and joins all transfers.
+    pub(super) fn run(agent: &'a Agent, mut line: Line) -> SessionEnd {
+        let opening = open(&mut line);
+        let (dialect, first) = match opening {
+            Ok(opened) => opened,
+            Err(stop) => return ended(line, stop, false, None),
+        };
+        let outbox = line.outbox().clone();
+        let session = Session { agent, outbox, dialect, transfers: Mutex::default() };
+        let mut come_back_after = None;
+        session.register();
+        let stop = thread::scope(|scope| {
+            let mut next = first;
+            let stop = loop {
+                let message = match next.take().map_or_else(|| session.next(&mut line), Ok) {
+                    Ok(message) => message,
+                    Err(stop) => break stop,
+                };
+                if let ToAgent::Closing { come_back_after_ms } = message {
+                    come_back_after = Some(spread(come_back_after_ms));
+                } else {
+                    session.take(message, scope);
+                }
+            };
+            // Whoever sends wakes up, and the scope can end.
+            match &stop {
+                Stop::Line(_) => session.outbox.shut(),
+                Stop::Violation(violation) => session.outbox.close(close::POLICY, &violation.to_string()),
+            }
+            session.lock().running.clear();
+            stop
+        });
+        let progressed = session.lock().progressed;
+        ended(line, stop, progressed, come_back_after)
+    }
+
+    fn register(&self) {
+        let v2 = self.dialect == Dialect::V2;
+        let agent = self.agent;
+        self.say(&ToServer::RegisterMeta {
+            meta: agent.settings.meta.clone(),
+            protocol: v2.then_some(2),
+            agent_version: v2.then(|| env!("CARGO_PKG_VERSION").to_owned()),
+            shares: v2.then(|| agent.files.names()),
+        });
+    }
+
+    /// The next message; for a v1 server, a heartbeat whenever one is due.
+    fn next(&self, line: &mut Line) -> Result<ToAgent, Stop> {
+        loop {
+            let incoming = match self.dialect {
+                Dialect::V2 => line.read().map(Some),
+                Dialect::V1 => line.read_until(Instant::now() + limits::V1_HEARTBEAT),
+            };
+            match incoming.map_err(Stop::Line)? {
+                Some(Incoming::Text(text)) => return parse_text(&text).map_err(Stop::Violation),
+                Some(Incoming::Binary(_)) => log::info!("the server sent binary data; it is passed over"),
+                None => self.say(&ToServer::Heartbeat { ts: clock::now_ms().into() }),
+            }
+        }
+    }
+
+    fn take<'scope>(&'scope self, message: ToAgent, scope: &'scope Scope<'scope, '_>) {
+        match message {
+            ToAgent::DownloadRequest { request_id: id, file_key, chunk_size, attempt, max_rate } => {
+                let own = self.agent.settings.chunk_size.unwrap_or(limits::MAX_CHUNK_BYTES);
+                let asked =
+                    chunk_size.map_or(limits::V1_CHUNK_BYTES, |size| size.try_into().unwrap_or(usize::MAX));
+                let chunk = asked.min(own).clamp(limits::MIN_CHUNK_BYTES, limits::MAX_CHUNK_BYTES);
+                let attempt = attempt.unwrap_or(1);
+                self.start(Sending { id, attempt, file_key, chunk, max_rate }, scope);
+            }
+            ToAgent::Cancel { request_id } => {
+                // A transfer that runs answers by itself when it has stopped.
+                if self.lock().running.remove(&request_id).is_none() {
+                    self.refuse(request_id, None, &Refusal::new(RefusalCode::Cancelled, "not running"));
+                }
+            }
+            ToAgent::UploadReceived { request_id, computed, ok } => self.compare(request_id, computed, ok),
+            ToAgent::List { request_id, path } => match self.agent.files.list(path.as_deref()) {
+                Ok(Listing { entries, truncated }) => {
+                    self.say(&ToServer::Listing { request_id, entries, truncated })
+                }
+                Err(refusal) => self.refuse(request_id, None, &refusal),
+            },
+            ToAgent::Hello { .. } | ToAgent::Closing { .. } => {}
+            ToAgent::Unknown => {
+                log::info!("the server sent a message of a type that this version does not know")
+            }
+        }
+    }
+
+    fn start<'scope>(&'scope self, sending: Sending, scope: &'scope Scope<'scope, '_>) {
+        let (id, attempt) = (sending.id, sending.attempt);
+        let (stop_in, stop) = bounded::<Infallible>(0);
+        {
+            let mut transfers = self.lock();
+            if transfers.running.len() >= limits::MAX_AGENT_TRANSFERS {
+                drop(transfers);
+                let many = format!("{} transfers are running", limits::MAX_AGENT_TRANSFERS);
+                return self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, many));
+            }
+            // An earlier attempt at the same transfer is stopped by this.
+            transfers.running.insert(id, (attempt, stop_in));
+        }
+        let builder = thread::Builder::new().name(format!("send {id}")).stack_size(limits::SMALL_STACK);
+        let send = move || {
+            sending.run(self, &stop);
+            self.over(id, attempt);
+        };
+        if let Err(error) = builder.spawn_scoped(scope, send) {
+            self.over(id, attempt);
+            let none = format!("no thread for it: {error}");
+            self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, none));
+        }
+    }
+
+    /// An attempt has ended.
+    fn over(&self, id: RequestId, attempt: u32) {
+        let mut transfers = self.lock();
+        if transfers.running.get(&id).is_some_and(|(running, _)| *running == attempt) {
+            transfers.running.remove(&id);
+        }
+    }
+
+    /// What the server computed must be what we sent; a v1 server says `ok` whatever it is.
+    fn compare(&self, id: RequestId, computed: Sha256Hash, ok: bool) {
+        let sent = self.lock().sent.iter().find(|(sent, _)| *sent == id).map(|(_, hash)| *hash);
+        match sent {
+            Some(hash) if hash != computed => {
+                log::error!(
+                    "transfer {id} arrived damaged: sent {hash}, the server computed {computed} and says ok={ok}"
+                );
+            }
+            Some(_) if ok => log::info!("transfer {id} arrived, verified sha256={computed}"),
+            Some(_) => log::error!("transfer {id}: the server has the right bytes and did not take them"),
+            None => log::debug!("the server has received {id}, which was not sent lately on this line"),
+        }
+    }
+
+    /// Notes what was sent, before the server is told.
+    pub(super) fn sent(&self, id: RequestId, hash: Sha256Hash) {
+        let mut transfers = self.lock();
+        if transfers.sent.len() == limits::MAX_ENDED_IDS {
+            transfers.sent.pop_front();
+        }
+        transfers.sent.push_back((id, hash));
+    }
+
+    /// Notes that bytes of a file were sent.
+    pub(super) fn progressed(&self) {
+        self.lock().progressed = true;
+    }
+
+    /// Posts a message. A line that is gone ends its reader, which says so.
+    pub(super) fn say(&self, message: &ToServer) {
+        let _gone = self.outbox.text(&to_text(message));
+    }
+
+    /// Says no, as the server's dialect has it.
+    pub(super) fn refuse(&self, id: RequestId, attempt: Option<u32>, refusal: &Refusal) {
+        log::warn!("transfer {id}: {refusal}");
+        let word = refusal.code.as_str().to_owned();
+        let (code, message, attempt) = match self.dialect {
+            Dialect::V1 => (None, word, None),
+            Dialect::V2 => (Some(word), refusal.message.clone(), attempt),
+        };
+        self.say(&ToServer::Error { request_id: Some(id), code, message, attempt });
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Transfers> {
+        self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Waits for the server's hello. A server that says something else first, or nothing for a while, speaks v1; what it
+/// said comes along.
+fn open(line: &mut Line) -> Result<(Dialect, Option<ToAgent>), Stop> {
+    let deadline = Instant::now() + limits::HELLO_TIME;
+    match line.read_until(deadline).map_err(Stop::Line)? {
+        Some(Incoming::Text(text)) => match parse_text(&text).map_err(Stop::Violation)? {
+            ToAgent::Hello { protocol, heartbeat_seconds, .. } => {
+                if let Some(seconds) = heartbeat_seconds {
+                    line.set_beat(Duration::from_secs(seconds.clamp(1, 3600)));
+                }
+                Ok((Dialect::from_number(protocol), None))
+            }
+            other => Ok((Dialect::V1, Some(other))),
+        },
+        Some(Incoming::Binary(_)) | None => Ok((Dialect::V1, None)),
+    }
+}
+
+fn ended(line: Line, stop: Stop, progressed: bool, come_back_after: Option<Duration>) -> SessionEnd {
+    let (why, code) = match &stop {
+        Stop::Line(end @ LineEnd::Closed { code, .. }) => (format!("line {end}"), Some(*code)),
+        Stop::Line(end) => (format!("line lost: {end}"), None),
+        Stop::Violation(violation) => (format!("the server broke the protocol: {violation}"), None),
+    };
+    match stop {
+        Stop::Line(_) => line.outbox().shut(),
+        Stop::Violation(violation) => line.close(close::POLICY, &violation.to_string()),
+    }
+    SessionEnd { why, code, progressed, come_back_after }
+}
+
+/// A moment at or up to half later than the server asked for, so that a fleet does not come back as one.
+fn spread(after_ms: u64) -> Duration {
+    let after = Duration::from_millis(after_ms).min(limits::BACKOFF_MOST * 10);
+    let fraction = f64::from(u32::from_ne_bytes(crate::random::bytes())) / f64::from(u32::MAX);
+    after.mul_f64(1.0 + fraction / 2.0)
+}

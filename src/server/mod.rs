@@ -1,0 +1,228 @@
+//! The server: the hub behind the one mutex, and the threads that feed it.
+//!
+//! `ARCHITECTURE.md` has the table of threads. The mutex guards [`State`] and is never held across a read, a write
+//! or a wait; what an event demands is collected under it and done after it.
+
+mod control;
+mod file;
+mod orders;
+mod parked;
+mod replies;
+mod run;
+mod session;
+mod upgrade;
+mod writer;
+
+use std::collections::HashMap;
+use std::convert::Infallible;
+use std::sync::atomic::AtomicUsize;
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::Sender;
+
+use crate::hub::{Action, Hub, Now};
+use crate::limits;
+use crate::line::{Outbox, Pulse};
+use crate::names::{ClientId, RequestId};
+use crate::protocol::{Dialect, ToAgent, to_text};
+use crate::settings::ServerSettings;
+use crate::spool::{Spool, SpoolError};
+use parked::{Parked, Reply};
+
+pub use run::run;
+
+/// What all threads of the server share.
+struct Server {
+    settings: ServerSettings,
+    spool: Spool,
+    state: Mutex<State>,
+    /// Wakes the timekeeper when something is due earlier than it thinks.
+    earlier: Condvar,
+    /// Makes the saves of one transfer follow each other; by its id.
+    saving: [Mutex<()>; 64],
+    /// Threads that answer a caller.
+    threads: AtomicUsize,
+    started: Instant,
+    started_wall: u64,
+}
+
+/// What the mutex guards.
+struct State {
+    hub: Hub,
+    /// The lines of connected clients.
+    links: HashMap<ClientId, Link>,
+    /// Dropped to end a writer.
+    stops: HashMap<RequestId, Sender<Infallible>>,
+    /// Callers that wait.
+    parked: Parked,
+    /// When the timekeeper wakes up by itself.
+    next_look: Option<u64>,
+}
+
+/// A connected client's line, as others than its session see it.
+#[derive(Clone)]
+struct Link {
+    generation: u64,
+    outbox: Arc<Outbox>,
+    pulse: Arc<Pulse>,
+}
+
+/// An action, with what it takes to do it without the mutex.
+enum Effect {
+    Post(Arc<Outbox>, String),
+    Save(RequestId),
+    Reply(Vec<Reply>),
+    Forget(RequestId),
+}
+
+impl Server {
+    fn now(&self) -> Now {
+        let mono = self.started.elapsed().as_millis() as u64;
+        Now { wall: self.started_wall + mono, mono }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Asks the hub something that needs no action.
+    fn ask<T>(&self, question: impl FnOnce(&mut Hub) -> T) -> T {
+        question(&mut self.lock().hub)
+    }
+
+    /// Tells the hub of an event and does what it demands.
+    fn act(&self, event: impl FnOnce(&mut Hub, Now) -> Vec<Action>) {
+        let now = self.now();
+        let effects: Vec<Effect> = {
+            let mut state = self.lock();
+            let actions = event(&mut state.hub, now);
+            self.wake_timekeeper(&state);
+            actions.into_iter().filter_map(|action| self.prepare(&mut state, action)).collect()
+        };
+        effects.into_iter().for_each(|effect| self.perform(effect));
+    }
+
+    fn prepare(&self, state: &mut State, action: Action) -> Option<Effect> {
+        match action {
+            Action::Request { client, generation, dialect, id, file_key, attempt, max_rate } => {
+                let v2 = dialect == Dialect::V2;
+                let message = ToAgent::DownloadRequest {
+                    request_id: id,
+                    file_key,
+                    chunk_size: Some(self.chunk_size(dialect) as u64),
+                    attempt: v2.then_some(attempt),
+                    max_rate: max_rate.filter(|_| v2),
+                };
+                state.post(&client, generation, &message)
+            }
+            Action::Withdraw { client, generation, id } => {
+                state.post(&client, generation, &ToAgent::Cancel { request_id: id })
+            }
+            Action::Stop(id) => {
+                state.stops.remove(&id);
+                None
+            }
+            Action::Save(id) => Some(Effect::Save(id)),
+            Action::Tell(id) => {
+                let transfer = state.hub.transfer(id)?.clone();
+                Some(Effect::Reply(state.parked.take_ended(&transfer)))
+            }
+            Action::Forget(id) => Some(Effect::Forget(id)),
+        }
+    }
+
+    fn perform(&self, effect: Effect) {
+        match effect {
+            Effect::Post(outbox, text) => {
+                // A line that is gone ends its session, which reports it.
+                let _gone = outbox.text(&text);
+            }
+            Effect::Save(id) => {
+                if let Err(error) = self.save(id) {
+                    log::error!("the record of {id} is out of date on disk: {error}");
+                }
+            }
+            Effect::Reply(replies) => replies.into_iter().for_each(Reply::send),
+            Effect::Forget(id) => self.spool.forget(id),
+        }
+    }
+
+    /// Writes a transfer's record as it stands now; a later save never writes an earlier state.
+    fn save(&self, id: RequestId) -> Result<(), SpoolError> {
+        let stripe = usize::from(id.to_string().as_bytes()[0]) % self.saving.len();
+        let _turn = self.saving[stripe].lock().unwrap_or_else(PoisonError::into_inner);
+        match self.ask(|hub| hub.transfer(id).cloned()) {
+            Some(transfer) => self.spool.save(&transfer),
+            None => Ok(()), // forgotten in between
+        }
+    }
+
+    /// A client's line is gone, or given up. Does nothing when it has another one by now.
+    fn leave(&self, client: &ClientId, link: &Link) {
+        {
+            let mut state = self.lock();
+            if state.links.get(client).is_some_and(|now| now.generation == link.generation) {
+                state.links.remove(client);
+            }
+        }
+        let unheard = link.pulse.unheard_for().as_millis() as u64;
+        self.act(|hub, now| hub.disconnect(client, link.generation, now.wall.saturating_sub(unheard), now));
+    }
+
+    /// Payload of a chunk that a client is asked for, in bytes.
+    fn chunk_size(&self, dialect: Dialect) -> usize {
+        self.settings.chunk_size.unwrap_or(match dialect {
+            Dialect::V1 => limits::V1_CHUNK_BYTES,
+            Dialect::V2 => limits::V2_CHUNK_BYTES,
+        })
+    }
+
+    /// When a client was last heard, since the epoch, and its round trip.
+    fn seen(links: &HashMap<ClientId, Link>, now: Now, client: &ClientId) -> Option<(u64, Option<u64>)> {
+        let pulse = &links.get(client)?.pulse;
+        Some((now.wall.saturating_sub(pulse.unheard_for().as_millis() as u64), pulse.round_trip_ms()))
+    }
+
+    fn wake_timekeeper(&self, state: &State) {
+        let due = state.next_due();
+        if due.is_some_and(|due| state.next_look.is_none_or(|look| due < look)) {
+            self.earlier.notify_one();
+        }
+    }
+
+    /// Does what is due, and sleeps until the next thing is.
+    fn keep_time(&self) -> ! {
+        loop {
+            self.act(Hub::tick);
+            let late = self.lock().parked.take_due(self.now().mono);
+            for waiting in late {
+                waiting.late(self).send();
+            }
+            let state = self.lock();
+            let now = self.now().mono;
+            let due = state.next_due();
+            let mut state = state;
+            state.next_look = due;
+            let state = match due.map(|due| Duration::from_millis(due.saturating_sub(now))) {
+                Some(Duration::ZERO) => continue,
+                Some(time) => {
+                    self.earlier.wait_timeout(state, time).unwrap_or_else(PoisonError::into_inner).0
+                }
+                None => self.earlier.wait(state).unwrap_or_else(PoisonError::into_inner),
+            };
+            drop(state);
+        }
+    }
+}
+
+impl State {
+    fn post(&self, client: &ClientId, generation: u64, message: &ToAgent) -> Option<Effect> {
+        let link = self.links.get(client).filter(|link| link.generation == generation)?;
+        Some(Effect::Post(link.outbox.clone(), to_text(message)))
+    }
+
+    fn next_due(&self) -> Option<u64> {
+        [self.hub.next_due(), self.parked.next_due()].into_iter().flatten().min()
+    }
+}

@@ -1,0 +1,260 @@
+//! Starting the server: what must be there, the threads, and the two lines that say it is ready.
+
+use std::io::{self, Write};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, Condvar, Mutex};
+use std::thread;
+use std::time::Instant;
+
+use tiny_http::Request;
+
+use super::parked::Parked;
+use super::replies;
+use super::{Server, State, control, upgrade};
+use crate::clock;
+use crate::door::control_socket::ControlSocket;
+use crate::door::listener::{Admission, Listener, Ticket, raise_descriptor_limit};
+use crate::door::query::split_target;
+use crate::door::{head, relay, reply};
+use crate::exit::Exit;
+use crate::hub::{Config, Hub};
+use crate::limits;
+use crate::protocol::Dialect;
+use crate::settings::ServerSettings;
+use crate::spool::Spool;
+use crate::transfer::{Failure, FailureCode, Status};
+
+/// What a listener serves.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Serves {
+    Everything,
+    AgentsOnly,
+    RestOnly,
+}
+
+/// Runs the server. Returns only when it can't start.
+pub fn run(settings: ServerSettings) -> Exit {
+    match start(settings) {
+        Ok(never) => match never {},
+        Err(why) => {
+            // The log may be off; this is the one line that says why there is no server.
+            eprintln!("towline-server: {why}");
+            Exit::BadUsage
+        }
+    }
+}
+
+fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
+    let descriptors = raise_descriptor_limit();
+    let spool = Spool::open(&settings.upload_dir)
+        .map_err(|error| format!("UPLOAD_DIR={}: {error}", settings.upload_dir.display()))?;
+    let address = SocketAddr::new(settings.host, settings.port);
+    let listener = Listener::bind(address).map_err(|error| {
+        format!("PORT={}: can't listen on {address}: {error}; choose a free port", settings.port)
+    })?;
+    let rest = match settings.control_listen {
+        Some(address) => Some(Listener::bind(address).map_err(|error| {
+            format!("CONTROL_LISTEN={address}: can't listen there: {error}; choose a free address")
+        })?),
+        None => None,
+    };
+    let control =
+        ControlSocket::bind(spool.state_dir()).map_err(|error| format!("no control socket: {error}"))?;
+    let most = max_clients(&settings, descriptors);
+    let port = listener.local_addr().port();
+    let ws_path = settings.ws_path.clone();
+    let server = Arc::new(Server::new(settings, spool, most));
+    server.recover();
+
+    let keeper = server.clone();
+    spawn("timekeeper", move || keeper.keep_time())?;
+    let (control, socket) = control;
+    let control = Arc::new(control);
+    server.serve_control(control.clone(), socket)?;
+    let admission = Arc::new(Admission::new(limits::MAX_DOOR_CONNECTIONS));
+    let mut out = io::stdout();
+    // Whoever closed our output still gets a server.
+    let _closed = writeln!(out, "Server running on port {port}")
+        .and_then(|()| writeln!(out, "WebSocket path: {ws_path}"));
+    log::info!("towline-server {} port={port} maxClients={most}", env!("CARGO_PKG_VERSION"));
+    let serves = if rest.is_some() { Serves::AgentsOnly } else { Serves::Everything };
+    if let Some(rest) = rest {
+        let _closed = writeln!(out, "REST on {}", rest.local_addr());
+        let (server, control, admission) = (server.clone(), control.clone(), admission.clone());
+        spawn("accept REST", move || accept(&server, &rest, &admission, &control, Serves::RestOnly))?;
+    }
+    accept(&server, &listener, &admission, &control, serves);
+    Err("the listener was closed".to_owned())
+}
+
+fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
+    let spawned = thread::Builder::new().name(name.to_owned()).spawn(work);
+    spawned.map(drop).map_err(|error| format!("no thread for {name}: {error}"))
+}
+
+fn accept(
+    server: &Arc<Server>,
+    listener: &Listener,
+    admission: &Arc<Admission>,
+    control: &Arc<ControlSocket>,
+    serves: Serves,
+) {
+    let (server, control) = (server.clone(), control.clone());
+    listener
+        .serve(admission, move |socket, peer, ticket| meet(&server, &control, serves, socket, peer, ticket));
+}
+
+/// One connection: its head, and then whoever it is for.
+fn meet(
+    server: &Arc<Server>,
+    control: &ControlSocket,
+    serves: Serves,
+    socket: TcpStream,
+    peer: SocketAddr,
+    ticket: Ticket<'_>,
+) {
+    let deadline = Instant::now() + limits::HEAD_TIME;
+    let head = match head::read_head(&socket, deadline) {
+        Ok(head) => head,
+        Err(error) => return error.refuse(&socket),
+    };
+    let is_agent = split_target(&head.target).0 == server.settings.ws_path;
+    match serves {
+        Serves::Everything | Serves::AgentsOnly if is_agent => {
+            drop(ticket); // from here on it counts as a client
+            upgrade::serve(server, socket, peer, head);
+        }
+        Serves::AgentsOnly => {
+            let message = "this port is for agents only; REST is served on CONTROL_LISTEN";
+            reply::refuse(&socket, 404, "not found", message, &[]);
+        }
+        Serves::Everything | Serves::RestOnly => match relay::read_body(&socket, &head, deadline) {
+            Ok(body) => {
+                if let Err(error) = relay::relay(&socket, &head, &body, control, peer) {
+                    log::debug!("{peer} went before it had its answer: {error}");
+                }
+            }
+            Err(error) => error.refuse(&socket),
+        },
+    }
+}
+
+/// Lines that fit this machine: threads are bounded by memory maps (four each), lines by descriptors (FACTS).
+fn max_clients(settings: &ServerSettings, descriptors: u64) -> usize {
+    let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok();
+    let maps = maps.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(65_530);
+    let fit = (maps / 4 * 7 / 10).min(descriptors * 8 / 10).max(1) as usize;
+    match settings.max_clients {
+        Some(asked) if asked > fit => {
+            log::warn!(
+                "MAX_CLIENTS={asked}: this machine has room for {fit} (raise the descriptor limit, or vm.max_map_count)"
+            );
+            fit
+        }
+        Some(asked) => asked,
+        None => fit,
+    }
+}
+
+impl Server {
+    fn new(settings: ServerSettings, spool: Spool, max_clients: usize) -> Server {
+        let hub = Hub::new(Config {
+            max_concurrent: settings.max_concurrent_transfers,
+            max_per_client: settings.max_transfers_per_client,
+            max_queued: settings.max_queued_transfers,
+            max_clients,
+            stall_ms: settings.stall.as_millis() as u64,
+            keep_transfers: settings.keep_transfers,
+        });
+        let state = State {
+            hub,
+            links: Default::default(),
+            stops: Default::default(),
+            parked: Parked::default(),
+            next_look: None,
+        };
+        Server {
+            settings,
+            spool,
+            state: Mutex::new(state),
+            earlier: Condvar::new(),
+            saving: std::array::from_fn(|_| Mutex::new(())),
+            threads: AtomicUsize::new(0),
+            started: Instant::now(),
+            started_wall: clock::now_ms(),
+        }
+    }
+
+    /// Takes up what an earlier run left.
+    fn recover(&self) {
+        let found = self.spool.recover();
+        if found.is_empty() {
+            return;
+        }
+        let count =
+            |wanted: fn(Status) -> bool| found.iter().filter(|transfer| wanted(transfer.status)).count();
+        let ended = count(Status::is_final);
+        let queued = count(|status| status == Status::Queued);
+        log::info!(
+            "found {} transfers in the spool: {ended} ended, {queued} queued, {} interrupted",
+            found.len(),
+            found.len() - ended - queued
+        );
+        for transfer in found {
+            let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
+            self.act(|hub, now| hub.restore(transfer, why, now));
+        }
+    }
+
+    /// The largest message that a client may send, in bytes.
+    pub(super) fn max_message(&self) -> usize {
+        let chunk = self.chunk_size(Dialect::V1).max(self.chunk_size(Dialect::V2));
+        chunk.max(limits::MIN_MESSAGE_BYTES) + limits::MAX_HEADER_BYTES + 4
+    }
+
+    /// Starts the control thread. When tiny_http gives up (it does on any accept error), it is set up again.
+    fn serve_control(
+        self: &Arc<Self>,
+        control: Arc<ControlSocket>,
+        socket: std::os::unix::net::UnixListener,
+    ) -> Result<(), String> {
+        let server = self.clone();
+        let mut listener = Some(socket);
+        spawn("control", move || {
+            loop {
+                let next = listener.take().map_or_else(|| control.listen_again(), Ok);
+                let http = next.map_err(|error| error.to_string()).and_then(|socket| {
+                    tiny_http::Server::from_listener(socket, None).map_err(|error| error.to_string())
+                });
+                match http {
+                    Ok(http) => control::serve(&server, &http),
+                    Err(error) => {
+                        log::error!("no control plane: {error}");
+                        thread::sleep(limits::ACCEPT_PAUSE); // out of descriptors, most likely
+                    }
+                }
+            }
+        })
+    }
+
+    /// Runs `work` on a request in a thread of its own, unless too many do already.
+    pub(super) fn in_a_thread(self: &Arc<Self>, request: Request, work: Box<dyn FnOnce(Request) + Send>) {
+        if self.threads.fetch_add(1, Relaxed) >= limits::MAX_FILE_READERS {
+            self.threads.fetch_sub(1, Relaxed);
+            return replies::busy("too many callers take files; try again").send(request);
+        }
+        let server = self.clone();
+        let spawned = thread::Builder::new().name("answer".to_owned()).stack_size(limits::SMALL_STACK).spawn(
+            move || {
+                work(request);
+                server.threads.fetch_sub(1, Relaxed);
+            },
+        );
+        if let Err(error) = spawned {
+            self.threads.fetch_sub(1, Relaxed);
+            // The request went with the thread; tiny_http answers 500 when one is dropped.
+            log::error!("no thread for an answer: {error}");
+        }
+    }
+}

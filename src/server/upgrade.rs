@@ -1,0 +1,165 @@
+//! From a request for `WS_PATH` to a session: who is it, may it, is there room, is it here already.
+//!
+//! Every refusal comes before the upgrade, as an HTTP status: a v1 client takes every open line for health, and
+//! would hammer at a server that accepts and closes.
+
+use std::io::Write;
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+
+use super::session::Session;
+use super::{Link, Server};
+use crate::clock;
+use crate::door::head::Head;
+use crate::door::query::{parse_query, split_target};
+use crate::door::reply::refuse;
+use crate::limits;
+use crate::line::{Keeping, Line, handshake, http};
+use crate::names::{ClientId, printable};
+use crate::protocol::{Dialect, ToAgent, to_text};
+
+/// A no, as it is answered.
+struct No {
+    status: u16,
+    error: &'static str,
+    message: String,
+    headers: &'static [(&'static str, &'static str)],
+}
+
+impl No {
+    fn new(status: u16, error: &'static str, message: impl Into<String>) -> No {
+        No { status, error, message: message.into(), headers: &[] }
+    }
+}
+
+/// Serves a client until its line ends, or refuses it.
+pub(super) fn serve(server: &Arc<Server>, socket: TcpStream, peer: SocketAddr, head: Head) {
+    let socket = Arc::new(socket);
+    match open(server, &socket, peer, head) {
+        Ok((client, generation, line)) => Session::new(server, client, generation, line).run(),
+        Err(no) => {
+            log::warn!("agent at {peer} refused: {} {}: {}", no.status, no.error, no.message);
+            refuse(&socket, no.status, no.error, &no.message, no.headers);
+        }
+    }
+}
+
+fn open(
+    server: &Server,
+    socket: &Arc<TcpStream>,
+    peer: SocketAddr,
+    head: Head,
+) -> Result<(ClientId, u64, Line), No> {
+    let client = authorize(server, &head)?;
+    let response = answer_handshake(&head)?;
+    if !server.ask(|hub| hub.has_room()) {
+        let headers = &[("Retry-After", "30")][..];
+        return Err(No { headers, ..No::new(503, "busy", "the server takes no more clients now") });
+    }
+    make_way(server, &client, peer)?;
+    let max_message = server.max_message();
+    let keeping = Keeping { beat: server.settings.heartbeat, max_message };
+    let gone = |error: std::io::Error| No::new(400, "bad request", error.to_string());
+    let line = Line::accepted(socket.clone(), head.tail, keeping).map_err(gone)?;
+    let generation = enter(server, &client, peer, &line)?;
+    // Nothing is posted to this line before it registers or two seconds have gone, so this comes first.
+    let mut socket: &TcpStream = socket;
+    if socket.write_all(&response).is_err() {
+        line.outbox().shut(); // its session finds out, and leaves
+    }
+    let hello = ToAgent::Hello {
+        server_time: clock::iso8601(clock::now_ms()),
+        protocol: Some(Dialect::V2.number()),
+        heartbeat_seconds: Some(server.settings.heartbeat.as_secs()),
+    };
+    let _gone = line.outbox().text(&to_text(&hello)); // likewise
+    log::info!("{client} connected address={peer}");
+    Ok((client, generation, line))
+}
+
+/// The client's id, when it has the secret.
+fn authorize(server: &Server, head: &Head) -> Result<ClientId, No> {
+    let bad = |message: String| No::new(400, "bad request", message);
+    if head.method != "GET" {
+        return Err(No {
+            headers: &[("Allow", "GET")],
+            ..No::new(405, "method not allowed", "this route takes GET")
+        });
+    }
+    let (_, query) = split_target(&head.target);
+    let query = parse_query(query).map_err(|why| bad(format!("the query can't be read: {why}")))?;
+    let values = |name: &str| -> Vec<&str> {
+        query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
+    };
+    let client = match values("clientId")[..] {
+        [client] => client.parse().map_err(|why| bad(format!("clientId {}: {why}", printable(client))))?,
+        [] => return Err(bad("clientId is missing".to_owned())),
+        _ => return Err(bad("clientId stands there more than once".to_owned())),
+    };
+    let bearer = head.header("authorization").and_then(|value| std::str::from_utf8(value).ok());
+    let bearer = bearer.and_then(|value| {
+        let (scheme, secret) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim_start())
+    });
+    let token = match values("token")[..] {
+        [token] => Some(token),
+        [] => None,
+        _ => return Err(bad("token stands there more than once".to_owned())),
+    };
+    if !bearer.or(token).is_some_and(|secret| server.settings.auth_secret.matches(secret)) {
+        let message = format!("{client} has no secret, or a wrong one: check its AUTH_SECRET");
+        return Err(No {
+            headers: &[("WWW-Authenticate", "Bearer")],
+            ..No::new(401, "unauthorized", message)
+        });
+    }
+    Ok(client)
+}
+
+/// The bytes that accept the handshake (RFC 6455, section 4.2.2).
+fn answer_handshake(head: &Head) -> Result<Vec<u8>, No> {
+    let bad = |message: String| No::new(400, "bad request", message);
+    let mut request = http::Request::builder().method("GET").uri("/").version(http::Version::HTTP_11);
+    for (name, value) in &head.headers {
+        request = request.header(name.as_str(), value.as_slice());
+    }
+    let request = request.body(()).map_err(|error| bad(error.to_string()))?;
+    if !request.headers().contains_key(http::header::UPGRADE) {
+        let headers = &[("Upgrade", "websocket"), ("Connection", "Upgrade")];
+        let message = "this route is for agents; it takes a WebSocket handshake";
+        return Err(No { headers, ..No::new(426, "upgrade required", message) });
+    }
+    let response = handshake::create_response(&request).map_err(|error| bad(error.to_string()))?;
+    let mut bytes = Vec::new();
+    handshake::write_response(&mut bytes, &response).map_err(|error| bad(error.to_string()))?;
+    Ok(bytes)
+}
+
+/// A client that is connected already keeps its line if it still answers; otherwise that line is given up.
+fn make_way(server: &Server, client: &ClientId, peer: SocketAddr) -> Result<(), No> {
+    let Some(link) = server.lock().links.get(client).cloned() else { return Ok(()) };
+    if link.pulse.answers_within(&link.outbox, limits::PROBE_TIME) {
+        return Err(taken(client));
+    }
+    log::warn!("{client} connects from {peer}; its line of before does not answer and is given up");
+    link.outbox.shut();
+    server.leave(client, &link);
+    Ok(())
+}
+
+fn taken(client: &ClientId) -> No {
+    let message = format!("a client {client} is connected and answers: give each machine its own CLIENT_ID");
+    No { headers: &[("Retry-After", "10")], ..No::new(409, "already connected", message) }
+}
+
+/// Puts the line where others find it.
+fn enter(server: &Server, client: &ClientId, peer: SocketAddr, line: &Line) -> Result<u64, No> {
+    let now = server.now();
+    let mut state = server.lock();
+    // Somebody else with this id may have been quicker since `make_way`.
+    let generation = state.hub.connect(client, peer.to_string(), now).ok_or_else(|| taken(client))?;
+    let (outbox, pulse) = (line.outbox().clone(), line.pulse().clone());
+    state.links.insert(client.clone(), Link { generation, outbox, pulse });
+    server.wake_timekeeper(&state);
+    Ok(generation)
+}

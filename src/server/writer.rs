@@ -1,0 +1,148 @@
+//! The writer of a running transfer: takes chunks from a bounded channel, stores and hashes them, and publishes.
+//!
+//! Once there is a writer, it alone reports how its attempt ends, after its part is published or removed: so the next
+//! attempt never meets the part of this one. It also does the counting of silence, because it alone knows whether
+//! it waits for the client or for its own disk.
+
+use std::convert::Infallible;
+use std::sync::Arc;
+
+use crossbeam_channel::{Receiver, select};
+
+use super::Server;
+use crate::hub::Begun;
+use crate::line::{Bytes, Outbox};
+use crate::names::{ClientId, RequestId, Sha256Hash};
+use crate::protocol::{ToAgent, to_text};
+use crate::spool::Part;
+use crate::transfer::{Failure, FailureCode};
+
+/// What a session hands to a writer.
+pub(super) enum Piece {
+    /// More of the file.
+    Payload(Bytes),
+    /// The agent is at work.
+    KeepWaiting,
+    /// All of it has come; the agent states this hash.
+    End(Sha256Hash),
+    /// The attempt came to nothing.
+    Fail(Failure),
+}
+
+/// One attempt's writer.
+pub(super) struct Writer<'s> {
+    pub(super) server: &'s Server,
+    pub(super) client: ClientId,
+    pub(super) id: RequestId,
+    pub(super) attempt: u32,
+    pub(super) pieces: Receiver<Piece>,
+    /// Disconnected when the transfer has been ended by somebody else.
+    pub(super) stop: Receiver<Infallible>,
+    pub(super) outbox: Arc<Outbox>,
+}
+
+/// How the pieces ended.
+enum Ending {
+    Complete(Sha256Hash),
+    Failed(Failure),
+    /// Somebody else ended the transfer, and has said so.
+    Stopped,
+}
+
+impl Writer<'_> {
+    /// Runs to the end of the attempt.
+    pub(super) fn run(self, mut part: Part) {
+        match self.receive(&mut part) {
+            Ending::Complete(stated) => self.finish(part, stated),
+            Ending::Failed(failure) => self.fail(part, failure),
+            Ending::Stopped => part.discard(),
+        }
+    }
+
+    fn receive(&self, part: &mut Part) -> Ending {
+        loop {
+            let piece = select! {
+                recv(self.pieces) -> piece => piece,
+                recv(self.stop) -> _ => return Ending::Stopped,
+                default(self.server.settings.stall) => {
+                    let seconds = self.server.settings.stall.as_secs();
+                    let message = format!("no byte came for {seconds} s");
+                    return Ending::Failed(Failure::new(FailureCode::Stalled, message));
+                }
+            };
+            match piece {
+                Ok(Piece::Payload(payload)) => {
+                    if let Err(error) = part.store(&payload) {
+                        log::error!("transfer {} of {}: {error}", self.id, self.client);
+                        return Ending::Failed(error.failure());
+                    }
+                    self.server.ask(|hub| hub.stored(self.id, self.attempt, payload.len() as u64));
+                }
+                Ok(Piece::KeepWaiting) => {}
+                Ok(Piece::End(stated)) => return Ending::Complete(stated),
+                Ok(Piece::Fail(failure)) => return Ending::Failed(failure),
+                Err(_) => {
+                    let message = "the client's line went down in mid-transfer";
+                    return Ending::Failed(Failure::new(FailureCode::ClientDisconnected, message));
+                }
+            }
+        }
+    }
+
+    /// Verified or absent: no other path leads to `completed`.
+    fn finish(&self, part: Part, stated: Sha256Hash) {
+        let (id, attempt, computed, bytes) = (self.id, self.attempt, part.hash(), part.bytes());
+        log::info!("upload_end {id} computed={computed} bytes={bytes} clientId={}", self.client);
+        if computed != stated {
+            let message = format!("the agent states {stated}, the bytes that came have {computed}");
+            self.tell(computed, false);
+            return self.fail(part, Failure::new(FailureCode::ChecksumMismatch, message));
+        }
+        if self.server.ask(|hub| hub.verify(id, attempt, computed)) == Begun::Unwanted {
+            return part.discard();
+        }
+        let synced = part.sync().and_then(|()| self.server.save(id));
+        if let Err(error) = synced {
+            log::error!("transfer {id} of {}: {error}", self.client);
+            return self.fail(part, error.failure());
+        }
+        // From here on it is too late to cancel.
+        if self.server.ask(|hub| hub.publish(id, attempt)) == Begun::Unwanted {
+            return part.discard();
+        }
+        let Some(filename) =
+            self.server.ask(|hub| hub.transfer(id).map(|transfer| transfer.filename.clone()))
+        else {
+            return part.discard(); // a transfer that is being published is not forgotten
+        };
+        match self.server.spool.publish(part, &filename) {
+            Ok(()) => {
+                self.server.lock().stops.remove(&id);
+                self.server.act(|hub, now| hub.complete(id, now));
+                self.tell(computed, true);
+            }
+            Err(error) => {
+                log::error!("transfer {id} of {}: {error}", self.client);
+                self.report(error.failure());
+            }
+        }
+    }
+
+    /// The part is gone before anybody hears of the failure.
+    fn fail(&self, part: Part, failure: Failure) {
+        part.discard();
+        self.report(failure);
+    }
+
+    fn report(&self, failure: Failure) {
+        log::warn!("transfer {} of {} attempt={} failed: {failure}", self.id, self.client, self.attempt);
+        self.server.lock().stops.remove(&self.id);
+        self.server.act(|hub, now| hub.attempt_failed(self.id, self.attempt, failure, now));
+    }
+
+    fn tell(&self, computed: Sha256Hash, ok: bool) {
+        let message = ToAgent::UploadReceived { request_id: self.id, computed, ok };
+        // An agent that has gone meanwhile will not miss it.
+        let _gone = self.outbox.text(&to_text(&message));
+    }
+}
