@@ -23,8 +23,11 @@ pub fn rate(count: u64, ms: u64) -> Option<u64> {
     (ms > 0).then(|| (u128::from(count) * 1000 / u128::from(ms)).min(u128::from(u64::MAX)) as u64)
 }
 
-/// A span of time: `0.4 s`, `42 s`, `3 min 05 s`, `2 h 03 min`, `3 d 04 h`.
+/// A span of time: `8 ms`, `0.4 s`, `42 s`, `3 min 05 s`, `2 h 03 min`, `3 d 04 h`.
 pub fn span(ms: u64) -> String {
+    if ms < 100 {
+        return format!("{ms} ms");
+    }
     if ms < 9_950 {
         return format!("{:.1} s", ms as f64 / 1000.0);
     }
@@ -88,7 +91,8 @@ mod tests {
     #[test]
     fn spans() {
         for (ms, text) in [
-            (0, "0.0 s"),
+            (0, "0 ms"),
+            (99, "99 ms"),
             (412, "0.4 s"),
             (9_949, "9.9 s"),
             (9_950, "10 s"),

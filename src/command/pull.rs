@@ -104,7 +104,7 @@ fn output(path: PathBuf, text: &str, several: bool) -> Result<Output, String> {
         return Err("a name that is not taken: nothing is overwritten".to_owned());
     }
     match path.parent() {
-        Some(parent) if parent.is_dir() => Ok(Output::File(path)),
+        Some(parent) if parent.as_os_str().is_empty() || parent.is_dir() => Ok(Output::File(path)),
         _ => Err("a name in a folder that exists".to_owned()),
     }
 }
