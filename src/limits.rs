@@ -98,8 +98,6 @@ pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 pub const MAX_PARKED: usize = 1024;
 /// Callers that take a file, each with a thread and a descriptor.
 pub const MAX_FILE_READERS: usize = 64;
-/// Stack of a connection's thread: address space only, and ten times what its deepest call takes.
-pub const CONNECTION_STACK_BYTES: usize = 256 << 10;
 /// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
 pub const ACCEPT_BACKLOG: i32 = 4096;
 /// Pause after an accept that failed for want of descriptors or memory: it would fail again at once.
@@ -146,8 +144,9 @@ pub const HEALTHY_TIME: Duration = Duration::from_secs(60);
 pub const READ_BUFFER_BYTES: usize = 32 << 10;
 /// Pings and pongs in one beat: a peer sends one or two.
 pub const MAX_CONTROL_FRAMES_A_BEAT: u32 = 1000;
-/// Stack of a thread that only moves bytes. Address space, not memory: what is not touched is not there.
+/// Stack of a thread that serves one connection or one transfer, in bytes: address space, not memory, and ten times what its deepest call takes.
 pub const SMALL_STACK: usize = 256 << 10;
+
 // Settings
 
 /// A `.env` file: the largest sensible one has a few KiB.

@@ -108,9 +108,8 @@ impl Listener {
                     turn_away(&socket);
                     continue;
                 };
-                let thread = thread::Builder::new()
-                    .name("connection".to_owned())
-                    .stack_size(limits::CONNECTION_STACK_BYTES);
+                let thread =
+                    thread::Builder::new().name("connection".to_owned()).stack_size(limits::SMALL_STACK);
                 let spawned = thread.spawn_scoped(scope, move || {
                     // A command must not wait for a fuller packet. Without it the connection works, a little later.
                     if let Err(error) = socket.set_nodelay(true) {

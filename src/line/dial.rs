@@ -12,7 +12,8 @@ use tungstenite::http::HeaderValue;
 use tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER};
 use tungstenite::{Error, client::client_with_config};
 
-use super::{Keeping, Line, ReadHalf, Side, config};
+use super::half::ReadHalf;
+use super::{Keeping, Line, Side, config};
 use crate::limits;
 use crate::names::printable;
 

@@ -163,7 +163,14 @@ fn glob(pattern: &str, text: &str) -> bool {
 }
 
 fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Answer> {
-    let body = if body.iter().all(u8::is_ascii_whitespace) { b"{}" } else { body };
+    let body = match body.trim_ascii() {
+        b"" => b"{}",
+        body => body,
+    };
+    if !body.starts_with(b"{") {
+        // serde would take an array for the fields in their order.
+        return Err(replies::bad_request("the body: a JSON object is expected"));
+    }
     serde_json::from_slice(body).map_err(|error| replies::bad_request(&format!("the body: {error}")))
 }
 

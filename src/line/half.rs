@@ -1,0 +1,119 @@
+//! What tungstenite reads from and writes to: the socket with its deadlines and signs of life, and the outbox.
+
+use std::io::{self, Read, Write};
+use std::net::TcpStream;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::{Gone, Keeping, Outbox, Pulse, Side};
+use crate::limits;
+
+/// The reading half of a line.
+pub(super) struct ReadHalf {
+    socket: Arc<TcpStream>,
+    pub(super) outbox: Arc<Outbox>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) keeping: Keeping,
+    /// A read that is not to wait longer.
+    pub(super) deadline: Option<Instant>,
+    /// The socket's read timeout as it is set.
+    timeout: Duration,
+    last_ping: Instant,
+    /// Bytes read since the last message.
+    pub(super) since_message: usize,
+    /// In the handshake: writes go to the socket, and the deadline is the end.
+    pub(super) handshake: bool,
+}
+
+impl ReadHalf {
+    pub(super) fn new(socket: Arc<TcpStream>, side: Side, keeping: Keeping) -> ReadHalf {
+        let outbox = Arc::new(Outbox::new(socket.clone(), side));
+        let pulse = Arc::new(Pulse::new());
+        let (timeout, last_ping) = (Duration::ZERO, Instant::now());
+        ReadHalf {
+            socket,
+            outbox,
+            pulse,
+            keeping,
+            deadline: None,
+            timeout,
+            last_ping,
+            since_message: 0,
+            handshake: false,
+        }
+    }
+
+    /// Pings when a beat has gone without a frame of ours, or without one of the peer's, and says when to look again.
+    pub(super) fn ping_if_due(&mut self) -> Duration {
+        let beat = self.keeping.beat;
+        let silence = self.outbox.quiet_for().max(self.pulse.unheard_for());
+        let longest = silence.min(self.last_ping.elapsed());
+        if longest < beat {
+            return beat - longest;
+        }
+        // A failure shuts the line; the read that follows sees it.
+        let _gone = self.outbox.ping(&self.pulse.ping());
+        self.last_ping = Instant::now();
+        beat
+    }
+
+    /// Sets the socket's read timeout, when it differs by enough to matter.
+    fn wait_at_most(&mut self, time: Duration) -> io::Result<()> {
+        let time = time.max(Duration::from_millis(1));
+        if self.timeout.abs_diff(time) > time / 8 {
+            self.socket.set_read_timeout(Some(time))?;
+            self.timeout = time;
+        }
+        Ok(())
+    }
+}
+
+impl Read for ReadHalf {
+    /// # Errors
+    /// `WouldBlock` at the deadline; `TimedOut` for a silent peer; `InvalidData` for endless fragments.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.since_message > 2 * self.keeping.max_message + 4 * limits::READ_BUFFER_BYTES {
+            return Err(io::Error::new(io::ErrorKind::InvalidData, "fragments without end"));
+        }
+        loop {
+            let mut wait = if self.handshake { limits::DIAL_TIME } else { self.ping_if_due() };
+            if let Some(deadline) = self.deadline {
+                let left = deadline.saturating_duration_since(Instant::now());
+                if left.is_zero() {
+                    return Err(io::ErrorKind::WouldBlock.into());
+                }
+                wait = wait.min(left);
+            }
+            self.wait_at_most(wait)?;
+            match (&*self.socket).read(buffer) {
+                Ok(length) => {
+                    self.pulse.heard();
+                    self.since_message += length;
+                    return Ok(length);
+                }
+                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    if !self.handshake && self.pulse.unheard_for() >= self.keeping.beat * limits::SILENT_BEATS
+                    {
+                        return Err(io::ErrorKind::TimedOut.into());
+                    }
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+impl Write for ReadHalf {
+    fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
+        if self.handshake {
+            return (&*self.socket).write(frames);
+        }
+        self.outbox.post(frames.to_vec()).map_err(|Gone| io::Error::from(io::ErrorKind::BrokenPipe))?;
+        Ok(frames.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
