@@ -230,6 +230,7 @@ fn perform(stage: &Stage) -> Result<Vec<Transfer>, DemoError> {
             problem = Some(DemoError::Pull(pull::ended(&transfer)));
         }
         Outcome::Lost(error) => problem = Some(DemoError::Api(error)),
+        Outcome::NotFollowed(error) => problem = Some(io_error("start a thread")(error)),
     });
     match (problem, transfers.into_iter().collect::<Option<Vec<Transfer>>>()) {
         (None, Some(transfers)) => Ok(transfers),

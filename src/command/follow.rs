@@ -7,6 +7,7 @@
 //! A transfer lives on the server, so nothing here can harm it: a server that does not answer is asked again for a
 //! minute, and whoever presses Ctrl-C leaves the transfer running.
 
+use std::io;
 use std::path::PathBuf;
 use std::sync::mpsc::{self, RecvTimeoutError, SyncSender};
 use std::thread;
@@ -49,6 +50,8 @@ pub enum Outcome {
     NotSaved(Box<Transfer>, FetchError),
     /// The server does not tell any more.
     Lost(ApiError),
+    /// This machine could not run one more thread to follow it.
+    NotFollowed(io::Error),
 }
 
 impl Outcome {
@@ -66,7 +69,8 @@ impl Outcome {
                 | Status::Interrupted => unreachable!("followed to its end"),
             },
             Outcome::NotSaved(_, FetchError::Api(error)) | Outcome::Lost(error) => error.exit(),
-            Outcome::NotSaved(_, FetchError::Io { .. } | FetchError::Differs { .. }) => Exit::Failed,
+            Outcome::NotSaved(_, FetchError::Io { .. } | FetchError::Differs { .. })
+            | Outcome::NotFollowed(_) => Exit::Failed,
         }
     }
 }
@@ -79,10 +83,10 @@ pub fn follow_all(api: &Api, jobs: &[Job], view: &mut View, mut ended: impl FnMu
         for (index, job) in jobs.iter().enumerate() {
             let tell = tell.clone();
             let body = move || follow(api, index, job, asking, &tell);
-            thread::Builder::new()
-                .name("follow".to_owned())
-                .spawn_scoped(scope, body)
-                .expect("this machine can run a thread for each of a few transfers");
+            if let Err(error) = thread::Builder::new().name("follow".to_owned()).spawn_scoped(scope, body) {
+                view.end(index);
+                ended(index, Outcome::NotFollowed(error));
+            }
         }
         drop(tell); // the channel ends with the last thread
         loop {

@@ -151,15 +151,17 @@ pub fn run(given: &Given) -> Result<Exit, UsageError> {
 /// Says what became of a transfer: results on stdout, what went wrong on stderr.
 fn report(job: &Job, outcome: &Outcome, json: bool) {
     let client = &job.transfer.client_id;
+    let later = format!("`towline show {}` tells later", job.transfer.request_id);
     let transfer = match outcome {
         Outcome::Ended(transfer) | Outcome::Saved(transfer, _) | Outcome::NotSaved(transfer, _) => {
             Some(transfer)
         }
         Outcome::Lost(error) => {
-            eprintln!(
-                "{}: {client}: {error}; `towline show {}` tells later",
-                PULL.name, job.transfer.request_id
-            );
+            eprintln!("{}: {client}: {error}; {later}", PULL.name);
+            None
+        }
+        Outcome::NotFollowed(error) => {
+            eprintln!("{}: {client}: cannot start a thread to follow it: {error}; {later}", PULL.name);
             None
         }
     };
@@ -176,7 +178,7 @@ fn report(job: &Job, outcome: &Outcome, json: bool) {
             let id = transfer.request_id;
             eprintln!("{}: {client}: {error}; the server has the file: GET /transfers/{id}/file", PULL.name);
         }
-        Outcome::Saved(..) | Outcome::Ended(_) | Outcome::Lost(_) => {}
+        Outcome::Saved(..) | Outcome::Ended(_) | Outcome::Lost(_) | Outcome::NotFollowed(_) => {}
     }
 }
 
