@@ -5,7 +5,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`] |
+//! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`refusal`] |
 //! | 1 protocol | [`protocol`] |
 //! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`] |
 //! | 3 edges | [`line`], [`spool`], [`shares`], [`settings`] |
@@ -15,4 +15,6 @@ pub mod clock;
 pub mod exit;
 pub mod limits;
 pub mod names;
+pub mod refusal;
+pub mod shares;
 pub mod transfer;

@@ -45,6 +45,10 @@ pub const MAX_OUTBOX_BYTES: usize = 256 << 10;
 pub const MAX_AGENT_TRANSFERS: usize = 16;
 /// Entries of a folder that an agent lists: it must fit a text message.
 pub const MAX_LISTED_ENTRIES: usize = 1000;
+/// Those entries as JSON: names may be long, and escaped sixfold; the rest of [`MAX_TEXT_BYTES`] is the message around them.
+pub const MAX_LISTED_BYTES: usize = 192 << 10;
+/// Entries of a folder that an agent looks at to find the first by name: about a second's work, well within [`LISTING_TIME`].
+pub const MAX_SCANNED_ENTRIES: usize = 500_000;
 
 // Memory of a transfer
 
