@@ -8,10 +8,11 @@
 //! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`refusal`] |
 //! | 1 protocol | [`protocol`] |
 //! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`] |
-//! | 3 edges | [`line`], [`spool`], [`shares`], [`settings`] |
+//! | 3 edges | [`line`], [`spool`], [`shares`], [`door`], [`settings`] |
 //! | 4 shells | [`server`], [`agent`], [`command`] |
 
 pub mod clock;
+pub mod door;
 pub mod exit;
 pub mod limits;
 pub mod names;

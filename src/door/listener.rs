@@ -1,0 +1,186 @@
+//! Accepts connections, gives each a thread, and never stops because of one.
+
+use std::io::{self, ErrorKind, Read as _, Write as _};
+use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::thread;
+use std::time::Instant;
+
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
+use super::reply;
+use crate::limits;
+
+/// Counts who is inside, up to a bound.
+#[derive(Debug)]
+pub struct Admission {
+    bound: usize,
+    inside: AtomicUsize,
+}
+
+/// The right to be inside; given back on drop.
+#[derive(Debug)]
+pub struct Ticket<'a>(&'a Admission);
+
+impl Admission {
+    /// Lets in at most `bound` at a time.
+    pub fn new(bound: usize) -> Admission {
+        Admission { bound, inside: AtomicUsize::new(0) }
+    }
+
+    /// A ticket, unless all are taken.
+    pub fn enter(&self) -> Option<Ticket<'_>> {
+        let free = |inside| (inside < self.bound).then_some(inside + 1);
+        self.inside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Ticket(self))
+    }
+
+    /// How many are inside.
+    pub fn inside(&self) -> usize {
+        self.inside.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Ticket<'_> {
+    fn drop(&mut self) {
+        let inside = self.0.inside.fetch_sub(1, Ordering::Relaxed);
+        assert!(inside > 0, "every ticket was counted when it was given out");
+    }
+}
+
+/// A listening port.
+#[derive(Debug)]
+pub struct Listener {
+    socket: TcpListener,
+    address: SocketAddr,
+    stopping: AtomicBool,
+}
+
+impl Listener {
+    /// Listens at `address`; port 0 takes any free one.
+    ///
+    /// # Errors
+    /// When the address is in use, is not this machine's, or may not be used.
+    pub fn bind(address: impl ToSocketAddrs) -> io::Result<Listener> {
+        let socket = TcpListener::bind(address)?;
+        rustix::net::listen(&socket, limits::ACCEPT_BACKLOG)?; // again, for std's backlog is 128
+        let address = socket.local_addr()?;
+        Ok(Listener { socket, address, stopping: AtomicBool::new(false) })
+    }
+
+    /// Where it listens, with the real port.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Accepts until [`Listener::stop`], and runs `on_connection` for each caller in a thread of its own.
+    ///
+    /// Returns after the last of these threads has ended: whoever stops must see to that. A caller for whom there
+    /// is no ticket gets 503; one for whom there is no thread is dropped.
+    pub fn serve(
+        &self,
+        admission: &Admission,
+        on_connection: impl Fn(TcpStream, SocketAddr, Ticket<'_>) + Send + Sync,
+    ) {
+        let on_connection = &on_connection;
+        let mut complaints = Complaints::default();
+        thread::scope(|scope| {
+            loop {
+                let accepted = self.socket.accept();
+                if self.stopping.load(Ordering::Acquire) {
+                    break;
+                }
+                let (socket, peer) = match accepted {
+                    Ok(accepted) => accepted,
+                    // The caller went before we came; the next accept waits.
+                    Err(error)
+                        if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::Interrupted) =>
+                    {
+                        continue;
+                    }
+                    Err(error) => {
+                        complaints.about(&format!("cannot accept connections: {error}"));
+                        thread::sleep(limits::ACCEPT_PAUSE);
+                        continue;
+                    }
+                };
+                let Some(ticket) = admission.enter() else {
+                    complaints.about(&format!("more than {} connections at the door", admission.bound));
+                    turn_away(&socket);
+                    continue;
+                };
+                let thread = thread::Builder::new()
+                    .name("connection".to_owned())
+                    .stack_size(limits::CONNECTION_STACK_BYTES);
+                let spawned = thread.spawn_scoped(scope, move || {
+                    // A command must not wait for a fuller packet. Without it the connection works, a little later.
+                    if let Err(error) = socket.set_nodelay(true) {
+                        log::debug!("TCP_NODELAY for {peer}: {error}");
+                    }
+                    on_connection(socket, peer, ticket);
+                });
+                if let Err(error) = spawned {
+                    complaints.about(&format!("no thread for a connection: {error}"));
+                }
+            }
+        });
+    }
+
+    /// Ends the accept loop, from any thread. The port is closed to new callers at once; those inside are left alone.
+    pub fn stop(&self) {
+        self.stopping.store(true, Ordering::Release);
+        // Wakes the accept on Linux; elsewhere a listening socket may not be shut down, and a call wakes it.
+        if rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both).is_err()
+            && let Err(error) = TcpStream::connect(self.address)
+        {
+            log::warn!("cannot wake the listener at {}: {error}", self.address);
+        }
+    }
+}
+
+/// Tells a caller that there is no room, as far as that goes without waiting for it.
+fn turn_away(mut socket: &TcpStream) {
+    let message = "the server has as many connections as it takes, try again";
+    let answer = reply::answer(503, "unavailable", message, &[]);
+    let mut sent = socket.set_nonblocking(true);
+    if sent.is_ok() {
+        // What has come already is read, so that the close is no reset that overtakes the answer.
+        let _ = socket.read(&mut [0; 4096]); // most often nothing is here yet
+        sent = socket.write_all(&answer).and_then(|()| socket.shutdown(Shutdown::Write));
+    }
+    if let Err(error) = sent {
+        log::trace!("turning a caller away: {error}");
+    }
+}
+
+/// Warnings about what may happen thousands of times a second: one line, then a pause.
+#[derive(Default)]
+struct Complaints {
+    last: Option<Instant>,
+    unsaid: u64,
+}
+
+impl Complaints {
+    fn about(&mut self, what: &str) {
+        if self.last.is_some_and(|last| last.elapsed() < limits::COMPLAINT_PAUSE) {
+            self.unsaid += 1;
+            return;
+        }
+        match self.unsaid {
+            0 => log::warn!("{what}"),
+            unsaid => log::warn!("{what} ({unsaid} more warnings of this kind since the last)"),
+        }
+        *self = Complaints { last: Some(Instant::now()), unsaid: 0 };
+    }
+}
+
+/// Raises the bound on open descriptors as far as this process may, and says where it stands.
+pub fn raise_descriptor_limit() -> u64 {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    if current != maximum {
+        match setrlimit(Resource::Nofile, Rlimit { current: maximum, maximum }) {
+            Ok(()) => return maximum.unwrap_or(u64::MAX),
+            Err(error) => log::warn!("cannot raise the limit on open files: {error}"),
+        }
+    }
+    current.unwrap_or(u64::MAX)
+}
