@@ -1,0 +1,11 @@
+//! The API of CONTRACT §3, as an operator's `curl` sees it.
+
+mod bodies;
+mod files;
+mod queue;
+mod ranges;
+mod routes;
+#[path = "../support/mod.rs"]
+mod support;
+mod transfers;
+mod waiting;
