@@ -1,0 +1,8 @@
+//! The door: the first thing that a stranger's bytes meet. Slow, silent, broken and hostile callers get a clear
+//! answer or a closed connection in stated time; others notice nothing; no thread stays behind.
+
+mod heads;
+mod slow;
+#[path = "../support/mod.rs"]
+mod support;
+mod ways;

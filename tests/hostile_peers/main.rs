@@ -1,0 +1,8 @@
+//! Peers that break the rules of the wire: a clear refusal or a closed line each, no file, no part, and the
+//! client beside them is pulled from as if nothing had been.
+
+mod admission;
+mod frames;
+mod order;
+#[path = "../support/mod.rs"]
+mod support;
