@@ -45,6 +45,14 @@ impl V1Server {
     /// Waits for a connection, takes it as v1 does, and says a v1 server's hello.
     #[track_caller]
     pub fn accept(&self) -> V1Line {
+        let mut line = self.accept_in_silence();
+        line.say(&json!({"type": "hello", "serverTime": "2025-10-31T15:30:00.123Z"}));
+        line
+    }
+
+    /// The same without a hello.
+    #[track_caller]
+    pub fn accept_in_silence(&self) -> V1Line {
         let stream = eventually("an agent dials", || self.listener.accept().ok()).0;
         stream.set_nonblocking(false).expect("a socket takes options");
         stream.set_read_timeout(Some(SOON)).expect("a socket takes options");
@@ -56,16 +64,25 @@ impl V1Server {
             Ok(response)
         };
         let socket = tungstenite::accept_hdr(stream, look).expect("an agent upgrades");
-        let mut line = V1Line { socket, uri, authorization };
-        line.say(&json!({"type": "hello", "serverTime": "2025-10-31T15:30:00.123Z"}));
-        line
+        V1Line { socket, uri, authorization }
     }
 }
 
 impl V1Line {
     #[track_caller]
     pub fn say(&mut self, message: &Value) {
-        self.socket.send(Message::text(message.to_string())).expect("the line takes a message");
+        self.say_raw(&message.to_string());
+    }
+
+    #[track_caller]
+    pub fn say_raw(&mut self, text: &str) {
+        self.socket.send(Message::text(text)).expect("the line takes a message");
+    }
+
+    /// Ends the line without a Close.
+    pub fn cut(self) {
+        // The agent may have closed it already.
+        let _ = self.socket.get_ref().shutdown(std::net::Shutdown::Both);
     }
 
     /// The next message that is no ping, pong or heartbeat.

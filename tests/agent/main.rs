@@ -1,0 +1,10 @@
+//! Our agent: what it serves and what it never does, how it holds its line, and how it works with a v1 server.
+
+mod changing;
+mod files;
+mod lines;
+mod rates;
+mod silence;
+#[path = "../support/mod.rs"]
+mod support;
+mod v1_servers;
