@@ -105,19 +105,3 @@ fn the_callers_own_address_is_logged_and_not_the_one_that_it_claims() {
     assert!(!asked_by.contains(claimed), "{transfer}");
     assert!(!server.program.output().contains(claimed), "nor in the log");
 }
-
-#[test]
-fn a_second_server_on_the_same_port_ends_with_a_reason() {
-    let server = Server::start(&[]);
-    let home = crate::support::temp::TempDir::new();
-    let port = server.port.to_string();
-    let settings = [("HOST", "127.0.0.1"), ("PORT", port.as_str()), ("AUTH_SECRET", SECRET)];
-    let exe = env!("CARGO_BIN_EXE_towline-server");
-
-    let mut second = crate::support::program::Program::start("second server", exe, &[], &settings, &home);
-
-    let code = second.wait_exit();
-    assert!(code == 1 || code == 2, "{code}");
-    assert!(second.output().contains(&port), "which port: {}", second.output());
-    server.get("/clients").expect(200);
-}

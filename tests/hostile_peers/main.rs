@@ -4,5 +4,6 @@
 mod admission;
 mod frames;
 mod order;
+mod second_protocol;
 #[path = "../support/mod.rs"]
 mod support;
