@@ -1,4 +1,5 @@
 //! Programs that cannot work end at once, with exit code 2 and one line that names what is wrong.
+#![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
 
 mod support;
 

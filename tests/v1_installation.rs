@@ -1,4 +1,5 @@
 //! An installation of the small Node system, its server replaced by ours: the same commands, the same clients.
+#![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
 
 mod support;
 

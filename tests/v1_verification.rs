@@ -1,4 +1,5 @@
 //! Verified or absent: a v1 client that lies, errs or falls silent gets no file into `UPLOAD_DIR`.
+#![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
 
 mod support;
 
@@ -31,7 +32,7 @@ impl Pull {
 
     /// The transfer has failed, the client was told that it is not ok, there is no file, and the line still works.
     #[track_caller]
-    fn is_refused(mut self, code: &str, computed: &str) {
+    fn ends_refused(mut self, code: &str, computed: &str) {
         let receipt = self.client.receipt(&self.asked.id);
         assert_eq!((&receipt["ok"], &receipt["computed"]), (&json!(false), &json!(computed)), "{receipt}");
         let failed = self.server.assert_failed(&self.asked.id, code);
@@ -62,7 +63,7 @@ fn a_client_that_lies_about_its_checksum_fails() {
 
     pull.client.end(&pull.asked.id, &sha256(b"something else"), content.len());
 
-    pull.is_refused("checksum_mismatch", &sha256(&content));
+    pull.ends_refused("checksum_mismatch", &sha256(&content));
 }
 
 #[test]
@@ -76,7 +77,7 @@ fn one_flipped_bit_fails() {
 
     pull.client.end(&pull.asked.id, &sha256(&content), content.len());
 
-    pull.is_refused("checksum_mismatch", &sha256(&sent));
+    pull.ends_refused("checksum_mismatch", &sha256(&sent));
 }
 
 #[test]
@@ -88,7 +89,7 @@ fn fewer_bytes_than_stated_fail_even_with_their_own_checksum() {
 
     pull.client.end(&pull.asked.id, &sha256(&content), 100_000);
 
-    pull.is_refused("size_mismatch", &sha256(&content));
+    pull.ends_refused("size_mismatch", &sha256(&content));
 }
 
 #[test]
@@ -98,7 +99,7 @@ fn no_byte_at_all_where_some_were_stated_fails() {
 
     pull.client.end(&pull.asked.id, &sha256(b""), 1);
 
-    pull.is_refused("size_mismatch", &sha256(b""));
+    pull.ends_refused("size_mismatch", &sha256(b""));
 }
 
 #[test]

@@ -163,7 +163,7 @@ fn a_file_that_the_agent_may_not_read_says_so() {
     let server = Server::start(&[]);
     let agent = sharing(&server);
     let path = agent.home.join("logs/pos.log");
-    fs::set_permissions(&path, fs::Permissions::from_mode(0)).unwrap();
+    fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
     fails(&server, "logs/pos.log", "permission_denied");
 }
 

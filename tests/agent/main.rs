@@ -1,4 +1,5 @@
 //! Our agent: what it serves and what it never does, how it holds its line, and how it works with a v1 server.
+#![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
 
 mod changing;
 mod files;

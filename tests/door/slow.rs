@@ -134,5 +134,5 @@ fn agents_that_come_and_go_leave_no_thread_and_no_descriptor() {
     crate::support::wait::eventually("its descriptors are closed", || {
         (server.program.descriptors() <= descriptors).then_some(())
     });
-    assert_eq!(server.clients(), [String::new(); 0]);
+    assert!(server.clients().is_empty());
 }

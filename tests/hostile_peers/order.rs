@@ -30,7 +30,7 @@ impl Scene {
     /// The attempt has ended and was not believed: no file of it is there, whatever the client still sends; its
     /// reason is stated; and the honest client is unharmed.
     #[track_caller]
-    fn is_not_believed(self) {
+    fn finds_no_belief(self) {
         let Scene { server, healthy, hostile, asked } = self;
         let path = format!("/transfers/{}", asked.id);
         let transfer = crate::support::wait::eventually("the attempt has ended with a reason", || {
@@ -125,7 +125,7 @@ fn a_chunk_out_of_order_ends_the_attempt() {
         for (seq, payload) in order.into_iter().zip(content.chunks(65536)) {
             scene.hostile.chunk(&id, seq, payload);
         }
-        scene.is_not_believed();
+        scene.finds_no_belief();
     }
 }
 
@@ -141,7 +141,7 @@ fn chunks_in_another_order_never_make_a_file_even_if_their_hash_fits() {
         1,
         &content[65536..131_072],
     ))); // the line may be closed already
-    scene.is_not_believed();
+    scene.finds_no_belief();
 }
 
 #[test]
@@ -149,7 +149,7 @@ fn a_chunk_before_the_start_ends_the_attempt() {
     let mut scene = Scene::set();
     let id = scene.asked.id.clone();
     scene.hostile.chunk(&id, 1, b"payload");
-    scene.is_not_believed();
+    scene.finds_no_belief();
 }
 
 #[test]
@@ -157,7 +157,7 @@ fn an_end_before_the_start_ends_the_attempt() {
     let mut scene = Scene::set();
     let id = scene.asked.id.clone();
     scene.hostile.end(&id, &sha256(b""), 0);
-    scene.is_not_believed();
+    scene.finds_no_belief();
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn an_end_that_comes_early_ends_the_attempt() {
     scene.hostile.begin(&id, "f", SIZE);
     scene.hostile.chunk(&id, 1, &content);
     scene.hostile.end(&id, &sha256(&content), SIZE);
-    scene.is_not_believed();
+    scene.finds_no_belief();
 }
 
 #[test]
@@ -180,7 +180,7 @@ fn a_start_twice_ends_the_attempt() {
         scene.hostile.chunk(&id, 1, &random_bytes(6, 65536));
         scene.server.has_bytes(&id);
         scene.hostile.begin(&id, "g", again);
-        scene.is_not_believed();
+        scene.finds_no_belief();
     }
 }
 
@@ -236,7 +236,7 @@ fn a_start_with_wrong_types_ends_the_attempt() {
         let start =
             serde_json::json!({"type": "upload_start", "requestId": id, "filename": name, "filesize": size});
         scene.hostile.say(&start);
-        scene.is_not_believed();
+        scene.finds_no_belief();
     }
 }
 

@@ -70,7 +70,7 @@ impl Scene {
 
     /// The attempt has ended by name, the line goes on, there is no file, and the honest client is unharmed.
     #[track_caller]
-    fn is_a_violation(mut self) {
+    fn ends_by_name(mut self) {
         self.server.assert_failed(&self.id, "protocol_violation");
         self.healthy.is_all_there_is(&self.server);
         let next = id(&self.server.pull("hostile", &json!({"fileKey": "logs/pos.log"})));
@@ -101,7 +101,7 @@ fn a_gap_ends_the_attempt_by_name() {
     scene.begin(1, 1000);
     scene.chunk(1, 1, 0, &[1; 100]);
     scene.chunk(1, 2, 101, &[1; 100]);
-    scene.is_a_violation();
+    scene.ends_by_name();
 }
 
 #[test]
@@ -110,7 +110,7 @@ fn an_overlap_ends_the_attempt_by_name() {
     scene.begin(1, 1000);
     scene.chunk(1, 1, 0, &[1; 100]);
     scene.chunk(1, 2, 99, &[1; 100]);
-    scene.is_a_violation();
+    scene.ends_by_name();
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn a_byte_too_many_ends_the_attempt_by_name() {
     scene.begin(1, 100);
     scene.chunk(1, 1, 0, &[1; 100]);
     scene.chunk(1, 2, 100, &[1]);
-    scene.is_a_violation();
+    scene.ends_by_name();
 }
 
 #[test]
@@ -127,7 +127,7 @@ fn a_chunk_without_an_offset_ends_the_attempt_by_name() {
     let mut scene = Scene::set();
     scene.begin(1, 100);
     scene.chunk(1, 1, Value::Null, &[1; 100]);
-    scene.is_a_violation();
+    scene.ends_by_name();
 }
 
 #[test]
@@ -135,7 +135,7 @@ fn an_offset_near_the_end_of_numbers_ends_the_attempt_by_name() {
     let mut scene = Scene::set();
     scene.begin(1, 100);
     scene.chunk(1, 1, u64::MAX, &[1; 100]);
-    scene.is_a_violation();
+    scene.ends_by_name();
 }
 
 #[test]
@@ -143,7 +143,7 @@ fn a_start_twice_ends_the_attempt_by_name() {
     let mut scene = Scene::set();
     scene.begin(1, 100);
     scene.begin(1, 100);
-    scene.is_a_violation();
+    scene.ends_by_name();
 }
 
 #[test]

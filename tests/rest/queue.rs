@@ -8,7 +8,7 @@ use crate::support::v1_client::V1Client;
 #[test]
 fn with_one_place_clients_take_turns_first_come_first_served_within_each() {
     let server = Server::start(&[("MAX_CONCURRENT_TRANSFERS", "1")]);
-    let mut clients = vec![
+    let mut clients = [
         ("a", V1Client::connect(&server, "a")),
         ("b", V1Client::connect(&server, "b")),
         ("c", V1Client::connect(&server, "c")),

@@ -135,7 +135,7 @@ fn the_list_is_newest_first_and_can_be_filtered() {
 
     assert_eq!(listed(&server, ""), ids);
     assert_eq!(listed(&server, "?clientId=one"), [ids[1].clone(), ids[3].clone(), ids[5].clone()]);
-    assert_eq!(listed(&server, "?clientId=nobody"), [String::new(); 0]);
+    assert!(listed(&server, "?clientId=nobody").is_empty());
     assert_eq!(listed(&server, "?status=requested"), std::slice::from_ref(&waiting));
     assert_eq!(listed(&server, "?status=completed&clientId=two"), [ids[2].clone(), ids[4].clone()]);
     assert_eq!(listed(&server, "?limit=2"), ids[..2]);

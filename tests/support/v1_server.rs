@@ -57,6 +57,7 @@ impl V1Server {
         stream.set_nonblocking(false).expect("a socket takes options");
         stream.set_read_timeout(Some(SOON)).expect("a socket takes options");
         let (mut uri, mut authorization) = (String::new(), None);
+        #[expect(clippy::result_large_err, reason = "tungstenite's own signature")]
         let look = |request: &Request, response: Response| {
             uri = request.uri().to_string();
             let header = request.headers().get("authorization");
