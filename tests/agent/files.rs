@@ -23,7 +23,7 @@ fn sharing(server: &Server) -> Agent {
     fs::write(home.join("logs-secret/x"), "not shared").unwrap();
     let shares = format!("logs={},db={}", home.join("logs").display(), home.join("pos.db").display());
     let agent = Agent::start_in(home, &server.url(), "shop-001", &[("SHARES", &shares)]);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     agent
 }
 
@@ -149,7 +149,7 @@ fn a_device_is_no_file() {
     let server = Server::start(&[]);
     let settings = [("SHARES", "dev=/dev"), ("FILE_PATH", "/dev/zero")];
     let _agent = Agent::start(&server.url(), "shop-001", &settings);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     fails(&server, "dev/null", "not_a_file");
     fails(&server, "dev/zero", "not_a_file");
     server.assert_failed(&server.pull_id("shop-001"), "not_a_file");
@@ -185,7 +185,7 @@ fn an_agent_without_the_file_starts_with_a_warning_and_serves_it_when_it_comes()
 fn an_agent_with_nothing_to_give_says_so() {
     let server = Server::start(&[]);
     let _agent = Agent::start(&server.url(), "shop-001", &[]);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     let transfer = server.ended(&server.pull_id("shop-001"));
     assert_eq!(transfer["status"], "failed", "{transfer}");
     assert!(!transfer["failure"]["message"].as_str().unwrap().is_empty());
@@ -224,7 +224,7 @@ fn several_pulls_of_one_agent_run_at_once() {
     let contents = names.map(|name| random_file(&home.join(name), name.as_bytes()[0].into(), 3_000_000));
     let shares = format!("all={}", home.display());
     let _agent = Agent::start_in(home, &server.url(), "shop-001", &[("SHARES", &shares)]);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
 
     let ids = names.map(|name| id(&server.pull("shop-001", &json!({"fileKey": format!("all/{name}")}))));
 

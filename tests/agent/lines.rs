@@ -9,7 +9,6 @@ use crate::support::files::{random_file, sha256};
 use crate::support::proxy::Proxy;
 use crate::support::server::{SECRET, Server};
 use crate::support::temp::TempDir;
-use crate::support::wait::SOON;
 
 const ONCE: (&str, &str) = ("RECONNECT", "false");
 
@@ -53,7 +52,7 @@ fn a_server_url_without_a_scheme_ends_it_with_2() {
 fn with_reconnect_off_a_line_that_ends_ends_it_with_1() {
     let server = Server::start(&[]);
     let mut agent = Agent::start(&server.url(), "shop-001", &[ONCE]);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     server.kill();
     assert_eq!(agent.program.wait_exit(), 1);
 }
@@ -73,14 +72,14 @@ fn an_agent_comes_back_after_the_server_did_and_goes_on() {
     let content = random_file(&home.join("file"), 1, 100_000);
     let path = home.join("file");
     let _agent = Agent::start_in(home, &proxy.url(), "shop-001", &[("FILE_PATH", path.to_str().unwrap())]);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     server.assert_verified(&server.pull_id("shop-001"), &content);
 
     let folder = server.kill();
     let server = Server::start_in(folder, &[]);
     proxy.point_at(server.port);
 
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     server.assert_verified(&server.pull_id("shop-001"), &content);
 }
 
@@ -102,10 +101,10 @@ fn a_second_agent_with_the_same_id_is_refused_until_the_first_is_gone() {
     assert_eq!(once.program.wait_exit(), 1);
     server.assert_verified(&server.pull_id("shop-001"), &content);
 
+    let line = server.line_of("shop-001");
     first.program.kill();
 
-    server.lists_no_more("shop-001", SOON);
-    server.lists("shop-001");
+    server.lists_another_line("shop-001", &line);
     server.assert_verified(&server.pull_id("shop-001"), &other);
 }
 
@@ -113,7 +112,7 @@ fn a_second_agent_with_the_same_id_is_refused_until_the_first_is_gone() {
 fn the_secret_goes_in_the_header_and_is_never_printed() {
     let server = Server::start(&[]);
     let agent = Agent::start(&server.url(), "shop-001", &[("LOG_LEVEL", "debug")]);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     assert!(!agent.program.output().contains(SECRET));
     assert!(!server.program.output().contains(SECRET));
 }
@@ -122,7 +121,7 @@ fn the_secret_goes_in_the_header_and_is_never_printed() {
 fn labels_of_meta_are_listed() {
     let server = Server::start(&[]);
     let _agent = Agent::start(&server.url(), "shop-001", &[("META", r#"{"region":"west"}"#)]);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     let listed = crate::support::wait::eventually("its labels are here", || {
         let client = server.get("/clients/shop-001").expect(200);
         client["meta"]["region"].is_string().then_some(client)

@@ -10,7 +10,7 @@ use crate::support::files::random_file;
 use crate::support::proxy::Proxy;
 use crate::support::server::Server;
 use crate::support::temp::TempDir;
-use crate::support::wait::{SOON, eventually};
+use crate::support::wait::eventually;
 
 /// Three beats of a second, and what a machine under load may take on top.
 const NOTICED: Duration = Duration::from_secs(6);
@@ -28,22 +28,21 @@ fn connected(size: usize, agent_settings: &[(&str, &str)]) -> (Server, Proxy, Ag
     let mut settings = vec![("FILE_PATH", path.to_str().unwrap())];
     settings.extend_from_slice(agent_settings);
     let agent = Agent::start_in(home, &proxy.url(), "shop-001", &settings);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     (server, proxy, agent, content)
 }
 
 /// After this point `server` and agent hear nothing more of each other: each notices in time.
 #[track_caller]
 fn both_notice(server: &Server, proxy: &Proxy) {
-    let connected_at = server.get("/clients/shop-001").expect(200)["connectedAt"].clone();
+    let line = server.line_of("shop-001");
     let dialled = proxy.accepted();
     let frozen_at = Instant::now();
     proxy.freeze();
 
     let (mut gone, mut again) = (None, None);
     eventually("both sides notice", || {
-        let client = server.get("/clients/shop-001").expect(200);
-        if client["connected"] == false || client["connectedAt"] != connected_at {
+        if server.line_of("shop-001") != line {
             gone.get_or_insert(frozen_at.elapsed());
         }
         if proxy.accepted() > dialled {
@@ -60,7 +59,7 @@ fn both_notice(server: &Server, proxy: &Proxy) {
 fn a_half_open_line_is_noticed_by_both_and_made_anew() {
     let (server, proxy, _agent, content) = connected(1000, &[]);
     both_notice(&server, &proxy);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     server.assert_verified(&server.pull_id("shop-001"), &content);
 }
 
@@ -77,12 +76,12 @@ fn a_half_open_line_in_mid_transfer_is_noticed_and_the_transfer_goes_on_over_the
 #[test]
 fn an_idle_line_outlives_many_beats() {
     let (server, proxy, _agent, content) = connected(1000, &[]);
-    let connected_at = server.get("/clients/shop-001").expect(200)["connectedAt"].clone();
+    let line = server.line_of("shop-001");
 
-    // Five beats: a transfer that nobody ends holds the wait, not the line.
+    // Five beats: more than the three after which a silent line ends.
     crate::support::wait::pause(Duration::from_secs(5));
 
-    assert_eq!(server.get("/clients/shop-001").expect(200)["connectedAt"], connected_at);
+    assert_eq!(server.line_of("shop-001"), line);
     assert_eq!(proxy.accepted(), 1);
     server.assert_verified(&server.pull_id("shop-001"), &content);
 }
@@ -113,7 +112,7 @@ fn an_agent_that_freezes_in_mid_transfer_is_stalled_and_what_it_still_sends_is_d
     server.assert_failed(&id, "stalled");
     server.assert_downloads(&[]);
     agent.program.signal(Signal::CONT);
-    server.lists("shop-001");
+    server.lists_agent("shop-001");
     let transfer = server.assert_verified(&server.pull_id("shop-001"), &content);
     assert_eq!(transfer["attempts"], 1, "{transfer}");
 }
@@ -124,9 +123,10 @@ fn an_agent_whose_network_is_cut_in_mid_transfer_comes_back_and_finishes() {
     let id = server.pull_id("shop-001");
     server.has_bytes(&id);
 
+    let line = server.line_of("shop-001");
     proxy.cut();
 
-    server.lists_no_more("shop-001", SOON);
+    server.lists_another_line("shop-001", &line);
     let transfer = server.assert_verified(&id, &content);
     assert_eq!(transfer["attempts"], 2, "{transfer}");
 }

@@ -25,7 +25,7 @@ fn connect(server: &Server, client_id: &str) -> V1Client {
     peer.say(&json!({
         "type": "register_meta", "meta": {}, "protocol": 2, "agentVersion": "9.9.9", "shares": ["logs"]
     }));
-    server.lists(client_id);
+    server.lists_agent(client_id);
     peer
 }
 

@@ -32,7 +32,7 @@ impl Agent {
         let mut all = vec![("FILE_PATH", path.to_str().expect("the test's folder has a plain name"))];
         all.extend_from_slice(settings);
         let agent = Agent::start_in(home, &server.url(), client_id, &all);
-        server.lists(client_id);
+        server.lists_agent(client_id);
         agent
     }
 }

@@ -180,6 +180,32 @@ impl Server {
         });
     }
 
+    /// Waits until one of our agents has said who it is, after which its file keys are checked.
+    #[track_caller]
+    pub fn lists_agent(&self, client: &str) {
+        eventually(&format!("{client} has registered"), || {
+            let answer = self.get(&format!("/clients/{client}"));
+            let known = (answer.status == 200).then(|| answer.json())?;
+            (known["agentVersion"].is_string() && known["connected"] != false).then_some(())
+        });
+    }
+
+    /// Which of a client's lines there is: it changes when the client is gone, and when it is back.
+    #[track_caller]
+    pub fn line_of(&self, client: &str) -> Value {
+        let known = self.get(&format!("/clients/{client}")).expect(200);
+        json!([known["connected"] != false, known["connectedAt"]])
+    }
+
+    /// Waits until the client is on another line than `before`.
+    #[track_caller]
+    pub fn lists_another_line(&self, client: &str, before: &Value) {
+        eventually(&format!("{client} is on another line"), || {
+            let line = self.line_of(client);
+            (line != *before && line[0] == true).then_some(())
+        });
+    }
+
     #[track_caller]
     pub fn lists_no_more(&self, client: &str, time: Duration) {
         within(time, &format!("{client} is gone from the list"), || {
