@@ -14,6 +14,7 @@
 pub mod agent;
 pub mod backoff;
 pub mod clock;
+pub mod command;
 pub mod door;
 pub mod exit;
 pub mod hash;

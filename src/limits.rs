@@ -153,3 +153,20 @@ pub const SMALL_STACK: usize = 256 << 10;
 pub const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
 /// A secret: it must fit the head of a request, and a URL where `TOKEN_IN_URL` is set.
 pub const MAX_SECRET_BYTES: usize = 1024;
+
+// The operator's command
+
+/// Connecting to the server, and sending it a request.
+pub const CALL_TIME: Duration = Duration::from_secs(10);
+/// How long one call waits for a transfer's end before it asks again: below the idle times of proxies.
+pub const WAIT_TIME: Duration = Duration::from_secs(30);
+/// How long a pull that waits bears a server that does not answer: a restart takes seconds.
+pub const PULL_PATIENCE: Duration = Duration::from_secs(60);
+/// Clients in one `towline pull`: each has a thread and a parked call.
+pub const MAX_PULLED_CLIENTS: usize = 256;
+/// A file that is made to try things out: larger ones fill a temporary folder before they show more.
+pub const MAX_SAMPLE_BYTES: u64 = 10_000_000_000;
+/// Agents of one `towline swarm`: each has a thread, of which a process can have some 16,000.
+pub const MAX_SWARM_AGENTS: u64 = 10_000;
+/// An answer: `/clients` with every client that a server can hold, and usual labels.
+pub const MAX_ANSWER_BYTES: u64 = 64 << 20;

@@ -108,11 +108,15 @@ impl AgentSettings {
     /// # Errors
     /// On the first setting that is missing, does not parse or cannot work.
     pub fn read(given: &Given) -> Result<AgentSettings, UsageError> {
+        given.no_arguments()?;
         AgentSettings::read_on(given, &host_name())
     }
 
-    fn read_on(given: &Given, host_name: &str) -> Result<AgentSettings, UsageError> {
-        given.no_arguments()?;
+    /// As [`AgentSettings::read`], on a machine with this host name, and whatever the arguments are.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn read_on(given: &Given, host_name: &str) -> Result<AgentSettings, UsageError> {
         Ok(AgentSettings {
             auth_secret: given.auth_secret()?,
             server_url: ServerUrl::read(given)?,

@@ -26,8 +26,8 @@ impl Given {
         if text.len() > limits::MAX_SECRET_BYTES {
             return Err(self.bad(name, format!("at most {} bytes", limits::MAX_SECRET_BYTES)));
         }
-        if text.contains(char::is_control) || text.trim() != text {
-            return Err(self.bad(name, "no control characters, and no white space at its start or end"));
+        if !text.bytes().all(|b| (b' '..=b'~').contains(&b)) || text.trim() != text {
+            return Err(self.bad(name, "visible ASCII characters, and no space at its start or end"));
         }
         Ok(Some(Secret::new(text)))
     }

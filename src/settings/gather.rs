@@ -15,14 +15,14 @@ pub struct Surroundings<'a> {
     pub args: Vec<OsString>,
     /// Looks a variable up in the environment.
     pub env: &'a dyn Fn(&str) -> Option<OsString>,
-    /// The working directory, where `.env` is looked for and relative paths start.
+    /// Where `.env` is looked for and relative paths start; empty for the working directory.
     pub folder: PathBuf,
 }
 
 impl Surroundings<'static> {
     /// Those of this process, with `args` as its arguments.
     pub fn of_process(args: impl Iterator<Item = OsString>) -> Surroundings<'static> {
-        Surroundings { args: args.collect(), env: &|name| std::env::var_os(name), folder: PathBuf::from(".") }
+        Surroundings { args: args.collect(), env: &|name| std::env::var_os(name), folder: PathBuf::new() }
     }
 }
 

@@ -24,7 +24,7 @@ pub struct Given {
     pub(super) values: BTreeMap<&'static str, (String, Source)>,
     pub(super) flags: BTreeMap<&'static str, String>,
     pub(super) env_file: PathBuf,
-    /// The working directory: relative paths start here.
+    /// Relative paths start here; empty for the working directory.
     pub folder: PathBuf,
     /// The arguments that are no flags.
     pub arguments: Vec<String>,

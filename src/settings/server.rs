@@ -308,7 +308,7 @@ mod tests {
         }
         assert!(try_secret(&[("AUTH_SECRET", "change_me")]).contains("an example that everybody knows"));
         let long = "hunter2".repeat(200);
-        for bad in ["hunter2\n", "hunter2\u{7f}", " hunter2", "hunter2 ", &long] {
+        for bad in ["hunter2\n", "hunter2\u{7f}", " hunter2", "hunter2 ", "hunter2ü", &long] {
             let text = try_secret(&[("AUTH_SECRET", bad)]);
             assert!(text.starts_with("AUTH_SECRET (from the environment, not shown)"), "{text}");
             assert!(!text.contains("hunter2"), "{text}");

@@ -1,0 +1,346 @@
+//! The client of the REST API (CONTRACT §3). The only file that names `ureq`.
+//!
+//! Every error says what we were doing, with which server, and what to do next; it is printed once, by whoever
+//! gives up. No proxy is used, no redirect is followed: the key goes to `SERVER` and nowhere else.
+
+use std::fmt;
+use std::io::Read;
+use std::time::Duration;
+
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use ureq::http::{Method, Request, Response};
+use ureq::{Agent, Body};
+
+use crate::exit::Exit;
+use crate::limits;
+use crate::names::{ClientId, FileKey, RequestId, printable};
+use crate::settings::OperatorSettings;
+use crate::transfer::Transfer;
+
+/// A server, with the key for it.
+pub struct Api {
+    agent: Agent,
+    settings: OperatorSettings,
+}
+
+/// A connected client, as far as it is shown.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Client {
+    /// Its id.
+    pub client_id: ClientId,
+    /// Its labels.
+    #[serde(default)]
+    pub meta: serde_json::Value,
+    /// When its line was opened.
+    pub connected_at: Option<u64>,
+    /// Where it dials from.
+    pub address: Option<String>,
+    /// The version of its agent.
+    pub agent_version: Option<String>,
+    /// Transfers that run.
+    pub active_transfers: Option<u64>,
+    /// Round trip of the last ping.
+    pub rtt_ms: Option<f64>,
+}
+
+/// What is asked for in a pull.
+#[derive(Debug, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PullBody {
+    /// Which file.
+    pub file_key: Option<FileKey>,
+    /// Most bytes a second, as the operator wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub max_rate: Option<String>,
+}
+
+/// What an answer of 404 is about.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum About {
+    Client,
+    Transfer,
+}
+
+/// One call.
+struct Call<'a> {
+    /// In words, for errors.
+    doing: &'a str,
+    about: About,
+    method: Method,
+    path: String,
+    body: Option<String>,
+    /// How long the server may let it wait on purpose.
+    wait: Duration,
+}
+
+impl Call<'_> {
+    fn get(doing: &str, path: String) -> Call<'_> {
+        Call { doing, about: About::Transfer, method: Method::GET, path, body: None, wait: Duration::ZERO }
+    }
+}
+
+/// Why a call failed.
+#[derive(Debug)]
+pub struct ApiError {
+    doing: String,
+    server: String,
+    fault: Fault,
+}
+
+#[derive(Debug)]
+enum Fault {
+    Unreachable(String),
+    NotAuthorised,
+    NoSuchClient,
+    NoSuchTransfer,
+    Refused { status: u16, text: String },
+    Malformed(String),
+}
+
+impl Api {
+    /// A client for the server of `settings`. Nothing is sent yet.
+    pub fn new(settings: OperatorSettings) -> Api {
+        let config = Agent::config_builder()
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .max_redirects_will_error(false)
+            .proxy(None)
+            .user_agent(concat!("towline/", env!("CARGO_PKG_VERSION")))
+            .timeout_resolve(Some(limits::CALL_TIME))
+            .timeout_connect(Some(limits::CALL_TIME))
+            .timeout_send_request(Some(limits::CALL_TIME))
+            .timeout_send_body(Some(limits::CALL_TIME))
+            .timeout_per_read(Some(limits::ANSWER_TIME))
+            .build();
+        Api { agent: config.new_agent(), settings }
+    }
+
+    /// The answer to a GET as it came, for `--json`.
+    ///
+    /// # Errors
+    /// When there is none, or it is an error.
+    pub fn text(&self, doing: &str, path: &str) -> Result<String, ApiError> {
+        self.call(Call::get(doing, path.to_owned()))
+    }
+
+    /// The clients that are connected.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub fn clients(&self) -> Result<Vec<Client>, ApiError> {
+        let doing = "list the clients";
+        self.read(doing, &self.text(doing, "/clients")?)
+    }
+
+    /// Asks for one file of one client.
+    ///
+    /// # Errors
+    /// When the server does not accept it.
+    pub fn pull(&self, client: &ClientId, body: &PullBody) -> Result<Transfer, ApiError> {
+        let doing = format!("pull from {client}");
+        let body = serde_json::to_string(body).expect("a body of text becomes JSON");
+        let call = Call {
+            about: About::Client,
+            method: Method::POST,
+            body: Some(body),
+            ..Call::get(&doing, format!("/download/{client}"))
+        };
+        let text = self.call(call)?;
+        self.read(&doing, &text)
+    }
+
+    /// One transfer: as it is now, or after `wait` or its end, whichever comes first.
+    ///
+    /// # Errors
+    /// When the server does not tell.
+    pub fn transfer(&self, id: RequestId, wait: Duration) -> Result<Transfer, ApiError> {
+        let doing = format!("look at transfer {id}");
+        let path = match wait.as_secs() {
+            0 => format!("/transfers/{id}"),
+            seconds => format!("/transfers/{id}?wait={seconds}"),
+        };
+        let text = self.call(Call { wait, ..Call::get(&doing, path) })?;
+        self.read(&doing, &text)
+    }
+
+    /// Ends one transfer; the answer as it came.
+    ///
+    /// # Errors
+    /// When it has ended already, or there is none.
+    pub fn cancel(&self, id: RequestId) -> Result<String, ApiError> {
+        let doing = format!("cancel transfer {id}");
+        self.call(Call { method: Method::DELETE, ..Call::get(&doing, format!("/transfers/{id}")) })
+    }
+
+    /// The verified bytes of one transfer. Reading them fails when none comes for a minute.
+    ///
+    /// # Errors
+    /// When the server does not give them.
+    pub fn file(&self, id: RequestId) -> Result<impl Read + use<>, ApiError> {
+        let doing = format!("fetch the file of transfer {id}");
+        let response = self.send(Call::get(&doing, format!("/transfers/{id}/file")))?;
+        Ok(response.into_body().into_reader())
+    }
+
+    /// Reads the JSON of an answer.
+    ///
+    /// # Errors
+    /// When it is not what it should be.
+    pub fn read<T: DeserializeOwned>(&self, doing: &str, text: &str) -> Result<T, ApiError> {
+        serde_json::from_str(text).map_err(|e| self.error(doing, Fault::Malformed(e.to_string())))
+    }
+
+    fn call(&self, call: Call<'_>) -> Result<String, ApiError> {
+        let doing = call.doing;
+        let mut response = self.send(call)?;
+        let text = response.body_mut().with_config().limit(limits::MAX_ANSWER_BYTES).read_to_string();
+        text.map_err(|e| self.error(doing, fault(e)))
+    }
+
+    fn send(&self, call: Call<'_>) -> Result<Response<Body>, ApiError> {
+        let malformed = |e: ureq::http::Error| self.error(call.doing, Fault::Malformed(e.to_string()));
+        let patience = Some(call.wait + limits::ANSWER_TIME);
+        let request = Request::builder()
+            .method(call.method)
+            .uri(format!("{}{}", self.settings.server, call.path))
+            .header("x-api-key", self.settings.key.expose());
+        // No body is another type than a body of no bytes, hence the two branches.
+        let sent = match call.body {
+            Some(body) => {
+                let request =
+                    request.header("content-type", "application/json").body(body).map_err(malformed)?;
+                let request = self.agent.configure_request(request).timeout_per_read(patience).build();
+                self.agent.run(request)
+            }
+            None => {
+                let request = request.body(()).map_err(malformed)?;
+                let request = self.agent.configure_request(request).timeout_per_read(patience).build();
+                self.agent.run(request)
+            }
+        };
+        let mut response = sent.map_err(|e| self.error(call.doing, fault(e)))?;
+        if response.status().is_success() {
+            return Ok(response);
+        }
+        let status = response.status().as_u16();
+        let text = response.body_mut().with_config().limit(limits::MAX_BODY_BYTES as u64).read_to_string();
+        Err(self.error(call.doing, refusal(status, call.about, &text.unwrap_or_default())))
+    }
+
+    fn error(&self, doing: &str, fault: Fault) -> ApiError {
+        ApiError { doing: doing.to_owned(), server: self.settings.server.clone(), fault }
+    }
+}
+
+fn fault(error: ureq::Error) -> Fault {
+    Fault::Unreachable(match error {
+        ureq::Error::Io(e) => e.to_string(),
+        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
+        other => other.to_string(),
+    })
+}
+
+/// What an answer other than 2xx means.
+fn refusal(status: u16, about: About, text: &str) -> Fault {
+    #[derive(Deserialize)]
+    struct Said {
+        error: String,
+        #[serde(default)]
+        message: String,
+    }
+    let said: Result<Said, _> = serde_json::from_str(text);
+    match (status, about, said) {
+        (401 | 403, _, _) => Fault::NotAuthorised,
+        (404, About::Client, Ok(_)) => Fault::NoSuchClient,
+        (404, About::Transfer, Ok(_)) => Fault::NoSuchTransfer,
+        (_, _, Ok(said)) if said.message.is_empty() => Fault::Refused { status, text: said.error },
+        (_, _, Ok(said)) => Fault::Refused { status, text: format!("{}: {}", said.error, said.message) },
+        (_, _, Err(_)) => Fault::Malformed(format!("status {status} without a reason")),
+    }
+}
+
+impl ApiError {
+    /// How the program ends when this ends it.
+    pub fn exit(&self) -> Exit {
+        match self.fault {
+            Fault::NotAuthorised => Exit::NotAuthorised,
+            Fault::NoSuchClient => Exit::NoSuchClient,
+            Fault::Unreachable(_) | Fault::NoSuchTransfer | Fault::Refused { .. } | Fault::Malformed(_) => {
+                Exit::Failed
+            }
+        }
+    }
+
+    /// Whether the same call may succeed a little later: the server is away, stopping, or busy.
+    pub fn may_pass(&self) -> bool {
+        match self.fault {
+            Fault::Unreachable(_) => true,
+            Fault::Refused { status, .. } => matches!(status, 429 | 502 | 503 | 504),
+            Fault::NotAuthorised | Fault::NoSuchClient | Fault::NoSuchTransfer | Fault::Malformed(_) => false,
+        }
+    }
+}
+
+impl fmt::Display for ApiError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ApiError { doing, server, fault } = self;
+        write!(f, "cannot {doing}: ")?;
+        match fault {
+            Fault::Unreachable(why) => {
+                let why = printable(why);
+                write!(f, "no answer from {server} ({why}); does the server run, and is SERVER right?")
+            }
+            Fault::NotAuthorised => {
+                write!(f, "{server} does not accept the key; is API_KEY, or AUTH_SECRET, that of the server?")
+            }
+            Fault::NoSuchClient => {
+                write!(f, "it is not connected to {server}; `towline clients` lists those that are")
+            }
+            Fault::NoSuchTransfer => {
+                write!(f, "{server} knows no such transfer; `towline transfers` lists them")
+            }
+            Fault::Refused { status, text } => write!(f, "{server} says {status} {}", printable(text)),
+            Fault::Malformed(why) => {
+                let why = printable(why);
+                write!(f, "the answer of {server} is not that of a Towline server ({why}); is SERVER right?")
+            }
+        }
+    }
+}
+
+impl std::error::Error for ApiError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::settings::Secret;
+
+    #[test]
+    fn answers_become_exit_codes_and_advice() {
+        let api = Api::new(OperatorSettings { server: "http://h:1".to_owned(), key: Secret::new("k3y") });
+        let json = r#"{"error":"conflict","message":"it has ended"}"#;
+        for (status, about, text, exit, wanted) in [
+            (401, About::Client, "", Exit::NotAuthorised, "does not accept the key"),
+            (403, About::Transfer, json, Exit::NotAuthorised, "does not accept the key"),
+            (404, About::Client, r#"{"error":"not connected"}"#, Exit::NoSuchClient, "`towline clients`"),
+            (404, About::Transfer, json, Exit::Failed, "`towline transfers`"),
+            (404, About::Client, "<html>", Exit::Failed, "is SERVER right?"),
+            (409, About::Transfer, json, Exit::Failed, "says 409 conflict: it has ended"),
+            (302, About::Transfer, "", Exit::Failed, "is SERVER right?"),
+        ] {
+            let error = api.error("do it", refusal(status, about, text));
+            assert_eq!(error.exit(), exit, "{status}");
+            let text = error.to_string();
+            assert!(text.starts_with("cannot do it: ") && text.contains(wanted), "{text}");
+            assert!(!text.contains("k3y") && !text.contains('\n'), "{text}");
+        }
+        let unreachable = api.error("do it", Fault::Unreachable("connection refused".to_owned()));
+        assert!(
+            unreachable.may_pass() && unreachable.to_string().contains("http://h:1 (connection refused)")
+        );
+        assert!(api.error("do it", refusal(503, About::Client, json)).may_pass());
+        assert!(!api.error("do it", refusal(409, About::Client, json)).may_pass());
+    }
+}

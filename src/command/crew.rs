@@ -1,0 +1,171 @@
+//! The processes of the demo: a server and agents, each this very program, with their output in a file each.
+//!
+//! They die with the [`Crew`] unless it is left to run. They are in the terminal's foreground group, so Ctrl-C reaches
+//! them as it reaches us.
+
+use std::fmt;
+use std::fs::{self, File};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::names::printable;
+use crate::settings::{AGENT, SERVER};
+
+/// Between two looks at a process that starts.
+const LOOK_TIME: Duration = Duration::from_millis(10);
+/// In this time a process has started, or never will.
+const START_TIME: Duration = Duration::from_secs(20);
+
+/// Which of the programs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Role {
+    /// `towline server`.
+    Server,
+    /// `towline agent`.
+    Agent,
+}
+
+/// The processes that were started.
+pub struct Crew {
+    program: PathBuf,
+    folder: PathBuf,
+    members: Vec<Member>,
+}
+
+struct Member {
+    name: String,
+    child: Child,
+}
+
+impl Member {
+    /// Its name, when it has ended.
+    fn ended(&mut self) -> Option<String> {
+        match self.child.try_wait() {
+            Ok(None) => None,
+            Ok(Some(_)) | Err(_) => Some(self.name.clone()),
+        }
+    }
+}
+
+/// Why a process did not start.
+#[derive(Debug)]
+pub enum CrewError {
+    /// The system did not let us.
+    Io {
+        /// What we were doing.
+        doing: String,
+        /// Why not.
+        error: io::Error,
+    },
+    /// It ended, or did not say what it should have said in time.
+    Silent {
+        /// Which one.
+        name: String,
+        /// The last line of its output.
+        last: String,
+    },
+}
+
+impl fmt::Display for CrewError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            CrewError::Io { doing, error } => write!(f, "cannot {doing}: {error}"),
+            CrewError::Silent { name, last } => write!(f, "{name} did not start: {}", printable(last)),
+        }
+    }
+}
+
+impl std::error::Error for CrewError {}
+
+impl Crew {
+    /// Nobody yet; their output will go to `folder`, which is their working directory too.
+    ///
+    /// # Errors
+    /// When this program does not know where it is.
+    pub fn new(folder: &Path) -> Result<Crew, CrewError> {
+        let program = std::env::current_exe()
+            .map_err(|error| CrewError::Io { doing: "find this program".to_owned(), error })?;
+        Ok(Crew { program, folder: folder.to_owned(), members: Vec::new() })
+    }
+
+    /// Starts one more, with `settings` and no other.
+    ///
+    /// # Errors
+    /// When it cannot be started.
+    pub fn start(&mut self, role: Role, name: &str, settings: &[(&str, &str)]) -> Result<(), CrewError> {
+        let word = match role {
+            Role::Server => "server",
+            Role::Agent => "agent",
+        };
+        let failed = |error| CrewError::Io { doing: format!("start {name}"), error };
+        let log = File::create(self.log(name)).map_err(failed)?;
+        let mut command = Command::new(&self.program);
+        command.arg(word).current_dir(&self.folder).stdin(Stdio::null());
+        command.stdout(log.try_clone().map_err(failed)?).stderr(log);
+        // What is set for this user's own server must not reach a demo.
+        for setting in SERVER.settings.iter().chain(AGENT.settings) {
+            command.env_remove(setting.name);
+        }
+        let child = command.envs(settings.iter().copied()).spawn().map_err(failed)?;
+        self.members.push(Member { name: name.to_owned(), child });
+        Ok(())
+    }
+
+    /// Waits until `probe` has an answer, which it looks for in the output of `name`.
+    ///
+    /// # Errors
+    /// When any process ends, or the answer does not come in time.
+    pub fn wait_for<T>(
+        &mut self,
+        name: &str,
+        mut probe: impl FnMut(&str) -> Option<T>,
+    ) -> Result<T, CrewError> {
+        let started = Instant::now();
+        loop {
+            let output = fs::read_to_string(self.log(name)).unwrap_or_default();
+            if let Some(answer) = probe(&output) {
+                return Ok(answer);
+            }
+            let mut ended = self.members.iter_mut().filter_map(Member::ended);
+            let silent = match ended.next() {
+                Some(name) => name,
+                None if started.elapsed() > START_TIME => name.to_owned(),
+                None => {
+                    thread::sleep(LOOK_TIME);
+                    continue;
+                }
+            };
+            let output = fs::read_to_string(self.log(&silent)).unwrap_or_default();
+            let last = output.lines().last().unwrap_or("it said nothing").to_owned();
+            return Err(CrewError::Silent { name: silent, last });
+        }
+    }
+
+    /// The process ids, in the order of starting.
+    pub fn pids(&self) -> Vec<u32> {
+        self.members.iter().map(|member| member.child.id()).collect()
+    }
+
+    /// Lets all of them run on, without us.
+    pub fn leave(mut self) {
+        self.members.clear();
+    }
+
+    fn log(&self, name: &str) -> PathBuf {
+        self.folder.join(format!("{name}.log"))
+    }
+}
+
+impl Drop for Crew {
+    fn drop(&mut self) {
+        // Agents first, so that none of them logs that its server went away.
+        for member in self.members.iter_mut().rev() {
+            if let Err(error) = member.child.kill().and_then(|()| member.child.wait()) {
+                eprintln!("towline demo: cannot stop {} (pid {}): {error}", member.name, member.child.id());
+            }
+        }
+    }
+}
