@@ -94,10 +94,6 @@ pub const MAX_HEADERS: usize = 64;
 pub const MAX_BODY_BYTES: usize = 64 << 10;
 /// Connections that are at the door or with the control plane, each with a thread: a thousand idle ones must not shut others out.
 pub const MAX_DOOR_CONNECTIONS: usize = 4096;
-/// Callers that wait for a transfer's end or a listing.
-pub const MAX_PARKED: usize = 1024;
-/// Callers that take a file, each with a thread and a descriptor.
-pub const MAX_FILE_READERS: usize = 64;
 /// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
 pub const ACCEPT_BACKLOG: i32 = 4096;
 /// Pause after an accept that failed for want of descriptors or memory: it would fail again at once.
@@ -114,6 +110,10 @@ pub const MAX_DRAINED_BYTES: usize = 16 << 20;
 pub const RETRY_AFTER_SECONDS: u32 = 5;
 /// Path of a Unix socket: Linux takes 107 bytes, the BSDs 103.
 pub const MAX_SOCKET_PATH_BYTES: usize = 100;
+/// Callers that wait for a transfer's end or a listing.
+pub const MAX_PARKED: usize = 1024;
+/// Callers that take a file, each with a thread and a descriptor.
+pub const MAX_FILE_READERS: usize = 64;
 /// Transfers that have not ended, queued and interrupted ones too: each costs a kilobyte of memory.
 pub const MAX_LIVE_TRANSFERS: usize = 100_000;
 /// Transfers in one answer.

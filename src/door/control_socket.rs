@@ -90,7 +90,8 @@ fn remove_stale(path: &Path) -> io::Result<()> {
             let message = format!("another server is running: it answers at {}", path.display());
             Err(io::Error::new(ErrorKind::AddrInUse, message))
         }
-        Err(_) => fs::remove_file(path),
+        Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
+        Err(_) => Ok(()), // not ours: `bind` will say so
     }
 }
 

@@ -3,6 +3,9 @@
 //! httparse decides what a token is; what it lets pass and we do not (bare line feeds, repeated headers, two
 //! lengths) is refused here. Invariant: a [`Head`] that exists has one meaning.
 
+#[cfg(test)]
+mod tests;
+
 use std::borrow::Cow;
 use std::io::ErrorKind;
 use std::net::TcpStream;

@@ -192,3 +192,28 @@ fn read(from: &mut impl Read, buffer: &mut [u8]) -> io::Result<usize> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::thread;
+
+    use super::super::tests::pair;
+    use super::*;
+
+    #[test]
+    fn a_caller_that_takes_nothing_is_given_up_and_the_writer_with_it() {
+        let (_caller, socket, _) = pair();
+        let (mut control, from) = UnixStream::pair().unwrap();
+        let writer = thread::spawn(move || {
+            loop {
+                if let Err(error) = control.write_all(&[0; 64 << 10]) {
+                    return error.kind();
+                }
+            }
+        });
+        let answer = Answer { from, start: b"HTTP/1.1 200 OK\r\n".to_vec(), status_end: 17 };
+        let ended = copy(answer, &socket, Duration::from_millis(200)).unwrap_err();
+        assert_eq!(ended.kind(), ErrorKind::WouldBlock);
+        assert!(matches!(writer.join().unwrap(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset));
+    }
+}

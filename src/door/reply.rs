@@ -84,3 +84,23 @@ fn reason(status: u16) -> &'static str {
         _ => "Error",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::tests::{pair, rest};
+    use super::*;
+
+    #[test]
+    fn a_refused_caller_that_never_hangs_up_is_left() {
+        let (caller, socket, _) = pair();
+        let begun = Instant::now();
+        refuse(&socket, 401, "unauthorized", "send a key", &[("WWW-Authenticate", "Bearer")]);
+        assert!(
+            (limits::DRAIN_TIME..limits::DRAIN_TIME * 3).contains(&begun.elapsed()),
+            "{:?}",
+            begun.elapsed()
+        );
+        drop(socket);
+        assert!(String::from_utf8(rest(caller)).unwrap().contains("\r\nWWW-Authenticate: Bearer\r\n"));
+    }
+}

@@ -219,18 +219,21 @@ fn a_change_shows_in_the_stamp() {
     assert_eq!(open.restat().unwrap(), open.stamp);
 }
 
-/// Swaps `shop/<name>` with `other`, over and over, while something is pulled `opens` times.
-fn race(temp: &Temp, name: &str, other: &Path, opens: usize, pulled: impl Fn() + Send + Sync) {
-    let (started, finished) = std::sync::mpsc::channel();
+/// Swaps `shop/<name>` with `other`, over and over, while something is pulled: thousands of each.
+fn race(temp: &Temp, name: &str, other: &Path, pulled: impl Fn() + Send + Sync) {
+    let swaps = AtomicUsize::new(0);
     thread::scope(|scope| {
-        let puller = scope.spawn(move || {
-            started.send(()).unwrap();
-            (0..opens).for_each(|_| pulled());
+        let puller = scope.spawn(|| {
+            let mut pulls = 0;
+            while pulls < 4000 || swaps.load(Ordering::Relaxed) < 4000 {
+                pulled();
+                pulls += 1;
+            }
         });
-        finished.recv().unwrap();
         while !puller.is_finished() {
             let inside = temp.0.join("shop").join(name);
             renameat_with(CWD, inside, CWD, other, RenameFlags::EXCHANGE).unwrap();
+            swaps.fetch_add(1, Ordering::Relaxed);
         }
     });
 }
@@ -242,12 +245,13 @@ fn a_folder_swapped_for_a_link_never_leads_out() {
     let link = temp.0.join("link");
     symlink(temp.0.join("outside"), &link).unwrap();
     let (opened, refused) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    race(&temp, "sub", &link, 4000, || match pull(&shares, Some("s/sub/f")) {
+    race(&temp, "sub", &link, || match pull(&shares, Some("s/sub/f")) {
         Ok((_, content)) => {
             assert_eq!(content, "inside");
             opened.fetch_add(1, Ordering::Relaxed);
         }
-        // Not always `not_shared`: where cap-std walks part by part (an old kernel) it may meet half a swap.
+        // Not always `not_shared`: where cap-std walks part by part (an old kernel, or too many renames) it
+        // may meet half a swap.
         Err(_) => {
             refused.fetch_add(1, Ordering::Relaxed);
         }
@@ -261,9 +265,9 @@ fn a_file_swapped_for_a_pipe_never_hangs_the_open() {
     let (temp, shares) = Temp::shop();
     let pipe = temp.0.join("shop/pipe"); // within the share: what leaves it meanwhile is refused as such
     mkfifoat(CWD, &pipe, Mode::RUSR | Mode::WUSR).unwrap();
-    race(&temp, "a.log", &pipe, 4000, || match pull(&shares, Some("s/a.log")) {
+    race(&temp, "a.log", &pipe, || match pull(&shares, Some("s/a.log")) {
         Ok((_, content)) => assert_eq!(content, "a"),
-        Err(code) => assert_eq!(code, RefusalCode::NotAFile),
+        Err(code) => assert_ne!(code, RefusalCode::NotShared),
     });
 }
 

@@ -1,0 +1,11 @@
+//! Our agent: what it serves and what it never does, how it holds its line, and how it works with a v1 server.
+#![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
+
+mod changing;
+mod files;
+mod lines;
+mod rates;
+mod silence;
+#[path = "../support/mod.rs"]
+mod support;
+mod v1_servers;

@@ -1,0 +1,244 @@
+//! A peer that speaks the second protocol of `src/protocol/WIRE.md`, and breaks its rules.
+
+use serde_json::{Value, json};
+use tungstenite::Message;
+
+use crate::support::files::{random_bytes, sha256};
+use crate::support::healthy::Healthy;
+use crate::support::server::{SECRET, Server, id};
+use crate::support::v1_client::{V1Client, packed};
+
+/// A server with an honest client, and a peer that has been asked for a file of its share `logs`.
+struct Scene {
+    server: Server,
+    healthy: Healthy,
+    peer: V1Client,
+    id: String,
+}
+
+#[track_caller]
+fn connect(server: &Server, client_id: &str) -> V1Client {
+    let mut peer = V1Client::dial(server.port, client_id, SECRET).expect("the server takes the client");
+    let hello = peer.hear();
+    assert_eq!((&hello["type"], &hello["protocol"]), (&json!("hello"), &json!(2)), "{hello}");
+    assert!(hello["heartbeatSeconds"].is_u64(), "{hello}");
+    peer.say(&json!({
+        "type": "register_meta", "meta": {}, "protocol": 2, "agentVersion": "9.9.9", "shares": ["logs"]
+    }));
+    server.lists_agent(client_id);
+    peer
+}
+
+impl Scene {
+    #[track_caller]
+    fn set() -> Scene {
+        let server = Server::start(&[("STALL_SECONDS", "5")]);
+        let healthy = Healthy::connect(&server);
+        let mut peer = connect(&server, "hostile");
+        let id = id(&server.pull("hostile", &json!({"fileKey": "logs/pos.log"})));
+        let asked = peer.hear();
+        assert_eq!(
+            (&asked["type"], &asked["requestId"]),
+            (&json!("download_request"), &json!(id)),
+            "{asked}"
+        );
+        assert_eq!((&asked["fileKey"], &asked["attempt"]), (&json!("logs/pos.log"), &json!(1)), "{asked}");
+        Scene { server, healthy, peer, id }
+    }
+
+    fn begin(&mut self, attempt: u32, size: usize) {
+        self.peer.say(&json!({
+            "type": "upload_start", "requestId": self.id, "filename": "pos.log", "filesize": size, "attempt": attempt
+        }));
+    }
+
+    /// A chunk; the line may be closed already, by what came before.
+    fn chunk(&mut self, attempt: u32, seq: u64, offset: impl Into<Value>, payload: &[u8]) {
+        let mut header = json!({"requestId": self.id, "seq": seq, "timestamp": 1, "attempt": attempt, "offset": offset.into()});
+        if header["offset"].is_null() {
+            header.as_object_mut().expect("an object").remove("offset");
+        }
+        let _ = self.peer.socket.send(Message::binary(packed(header.to_string().as_bytes(), payload)));
+    }
+
+    fn end(&mut self, attempt: u32, content: &[u8]) {
+        self.peer.say(&json!({
+            "type": "upload_end", "requestId": self.id, "checksum": sha256(content), "filesize": content.len(),
+            "attempt": attempt
+        }));
+    }
+
+    /// The attempt has ended by name, the line goes on, there is no file, and the honest client is unharmed.
+    #[track_caller]
+    fn ends_by_name(mut self) {
+        self.server.assert_failed(&self.id, "protocol_violation");
+        self.healthy.is_all_there_is(&self.server);
+        let next = id(&self.server.pull("hostile", &json!({"fileKey": "logs/pos.log"})));
+        loop {
+            let message = self.peer.hear();
+            if message["type"] == "download_request" {
+                assert_eq!(message["requestId"], next);
+                break;
+            }
+        }
+    }
+}
+
+#[test]
+fn chunks_in_order_make_a_file() {
+    let mut scene = Scene::set();
+    let content = random_bytes(1, 100_000);
+    scene.begin(1, content.len());
+    scene.chunk(1, 1, 0, &content[..60_000]);
+    scene.chunk(1, 2, 60_000, &content[60_000..]);
+    scene.end(1, &content);
+    scene.server.assert_verified(&scene.id, &content);
+}
+
+#[test]
+fn a_gap_ends_the_attempt_by_name() {
+    let mut scene = Scene::set();
+    scene.begin(1, 1000);
+    scene.chunk(1, 1, 0, &[1; 100]);
+    scene.chunk(1, 2, 101, &[1; 100]);
+    scene.ends_by_name();
+}
+
+#[test]
+fn an_overlap_ends_the_attempt_by_name() {
+    let mut scene = Scene::set();
+    scene.begin(1, 1000);
+    scene.chunk(1, 1, 0, &[1; 100]);
+    scene.chunk(1, 2, 99, &[1; 100]);
+    scene.ends_by_name();
+}
+
+#[test]
+fn a_byte_too_many_ends_the_attempt_by_name() {
+    let mut scene = Scene::set();
+    scene.begin(1, 100);
+    scene.chunk(1, 1, 0, &[1; 100]);
+    scene.chunk(1, 2, 100, &[1]);
+    scene.ends_by_name();
+}
+
+#[test]
+fn a_chunk_without_an_offset_ends_the_attempt_by_name() {
+    let mut scene = Scene::set();
+    scene.begin(1, 100);
+    scene.chunk(1, 1, Value::Null, &[1; 100]);
+    scene.ends_by_name();
+}
+
+#[test]
+fn an_offset_near_the_end_of_numbers_ends_the_attempt_by_name() {
+    let mut scene = Scene::set();
+    scene.begin(1, 100);
+    scene.chunk(1, 1, u64::MAX, &[1; 100]);
+    scene.ends_by_name();
+}
+
+#[test]
+fn a_start_twice_ends_the_attempt_by_name() {
+    let mut scene = Scene::set();
+    scene.begin(1, 100);
+    scene.begin(1, 100);
+    scene.ends_by_name();
+}
+
+#[test]
+fn what_names_another_attempt_is_dropped_in_silence() {
+    let mut scene = Scene::set();
+    let content = random_bytes(2, 1000);
+    scene.begin(7, 5);
+    scene.begin(1, content.len());
+    scene.chunk(7, 1, 0, b"other");
+    scene.chunk(1, 1, 0, &content);
+    scene.end(7, b"other");
+    scene.end(1, &content);
+    scene.server.assert_verified(&scene.id, &content);
+}
+
+#[test]
+fn fewer_bytes_than_stated_are_a_failure() {
+    let mut scene = Scene::set();
+    scene.begin(1, 1000);
+    scene.chunk(1, 1, 0, &[1; 999]);
+    scene.end(1, &[1; 999]);
+    scene.server.assert_failed(&scene.id, "size_mismatch");
+    scene.healthy.is_all_there_is(&scene.server);
+}
+
+#[test]
+fn a_wrong_checksum_is_a_failure() {
+    let mut scene = Scene::set();
+    scene.begin(1, 1000);
+    scene.chunk(1, 1, 0, &[1; 1000]);
+    scene.end(1, &[2; 1000]);
+    scene.server.assert_failed(&scene.id, "checksum_mismatch");
+    scene.healthy.is_all_there_is(&scene.server);
+}
+
+#[test]
+fn progress_without_end_is_no_progress_for_ever() {
+    // Signs of progress keep a transfer from stalling; they must not make the server believe in a file.
+    let mut scene = Scene::set();
+    scene.begin(1, 1000);
+    scene.chunk(1, 1, 0, &[1; 1000]);
+    for _ in 0..1000 {
+        scene.peer.say(&json!({"type": "progress", "requestId": scene.id, "attempt": 1}));
+    }
+    scene.server.assert_failed(&scene.id, "stalled");
+    scene.healthy.is_all_there_is(&scene.server);
+}
+
+#[test]
+fn a_cancel_reaches_the_agent() {
+    let mut scene = Scene::set();
+    scene.server.delete(&format!("/transfers/{}", scene.id)).expect(200);
+    let heard = scene.peer.hear();
+    assert_eq!((&heard["type"], &heard["requestId"]), (&json!("cancel"), &json!(scene.id)), "{heard}");
+    scene.peer.say(&json!({
+        "type": "error", "requestId": scene.id, "code": "cancelled", "message": "cancelled", "attempt": 1
+    }));
+    assert_eq!(scene.server.ended(&scene.id)["status"], "cancelled");
+    scene.healthy.is_all_there_is(&scene.server);
+}
+
+#[test]
+fn an_error_word_that_nobody_knows_is_kept_with_its_text() {
+    let mut scene = Scene::set();
+    scene.peer.say(&json!({
+        "type": "error", "requestId": scene.id, "code": "on_fire", "message": "smoke\n\u{1b}[31m", "attempt": 1
+    }));
+    let failed = scene.server.assert_failed(&scene.id, "agent_error");
+    let message = failed["failure"]["message"].as_str().unwrap();
+    assert!(message.contains("smoke") && !message.contains(['\n', '\u{1b}']), "{failed}");
+    scene.healthy.is_all_there_is(&scene.server);
+}
+
+#[test]
+fn absurd_words_of_introduction_harm_nobody() {
+    let server = Server::start(&[]);
+    let healthy = Healthy::connect(&server);
+    let many: Vec<String> = (0..5000).map(|n| format!("share-{n}")).collect();
+    for (n, introduction) in [
+        json!({"type": "register_meta", "meta": {}, "protocol": 2, "agentVersion": "1", "shares": many}),
+        json!({"type": "register_meta", "meta": {}, "protocol": 2, "agentVersion": "1", "shares": ["../x", "a b", ""]}),
+        json!({"type": "register_meta", "meta": {"a": "x".repeat(100_000)}, "protocol": 2}),
+        json!({"type": "register_meta", "meta": {}, "protocol": 2, "agentVersion": "9".repeat(100_000), "shares": []}),
+        json!({"type": "register_meta", "meta": [1, 2], "protocol": 2}),
+        json!({"type": "register_meta", "meta": {}, "protocol": -1}),
+        json!({"type": "register_meta", "meta": {}, "protocol": 99, "agentVersion": 5, "shares": "logs"}),
+        json!({"type": "register_meta"}),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut peer = V1Client::dial(server.port, &format!("hostile-{n}"), SECRET).expect("it gets in");
+        peer.say(&introduction);
+        healthy.is_pulled_from(&server);
+        let listed = server.get("/clients");
+        assert!(listed.body.len() < 50_000, "{n} makes the list {} bytes long", listed.body.len());
+    }
+}
