@@ -8,7 +8,7 @@
 //! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`refusal`] |
 //! | 1 protocol | [`protocol`] |
 //! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`] |
-//! | 3 edges | [`line`], [`spool`], [`shares`], [`settings`] |
+//! | 3 edges | [`mod@line`], [`spool`], [`shares`], [`settings`] |
 //! | 4 shells | [`server`], [`agent`], [`command`] |
 
 pub mod agent;

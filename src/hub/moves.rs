@@ -299,6 +299,7 @@ impl Hub {
             let client = transfer.client_id.clone();
             self.slots -= 1;
             self.clients.get_mut(&client).expect("a client with a slot is known").slots -= 1;
+            self.turns.step_back(&client);
         }
     }
 }

@@ -19,6 +19,14 @@ impl Turns {
         }
     }
 
+    /// Has had its turn: whoever else stands here goes before it.
+    pub(super) fn step_back(&mut self, client: &ClientId) {
+        if let Some(at) = self.ring.iter().position(|other| other == client) {
+            self.ring.remove(at);
+            self.ring.push_back(client.clone());
+        }
+    }
+
     /// Takes out the first that may be served; it must join again for another turn.
     pub(super) fn take(&mut self, may: impl Fn(&ClientId) -> bool) -> Option<ClientId> {
         let at = self.ring.iter().position(may)?;

@@ -202,8 +202,8 @@ impl Line {
             }
             Ok(Message::Ping(_)) => self.count_control_frame(),
             Ok(Message::Close(frame)) => {
-                // One more read sends the answer; it always ends in an error.
-                let _ended = self.socket.read();
+                // Sends the answer; for a server this ends in an error, because there is nothing more to do.
+                let _ended = self.socket.flush();
                 let (code, reason) = frame
                     .map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
                 Err(LineEnd::Closed { code, reason })

@@ -1,6 +1,6 @@
 //! What goes over a line: message types by direction, packed chunks, violations. Pure: no socket, no file, no clock.
 //!
-//! `WIRE.md` beside this file is the specification; its examples are tested by [`messages`]. Unknown fields of a
+//! `WIRE.md` beside this file is the specification; its examples are tested. Unknown fields of a
 //! message are ignored, unknown types are [`ToServer::Unknown`] and [`ToAgent::Unknown`].
 
 mod messages;

@@ -1,6 +1,6 @@
 //! The server: the hub behind the one mutex, and the threads that feed it.
 //!
-//! `ARCHITECTURE.md` has the table of threads. The mutex guards [`State`] and is never held across a read, a write
+//! `ARCHITECTURE.md` has the table of threads. The mutex guards `State` and is never held across a read, a write
 //! or a wait; what an event demands is collected under it and done after it.
 
 mod control;

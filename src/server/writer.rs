@@ -80,7 +80,12 @@ impl Writer<'_> {
                 }
                 Ok(Piece::KeepWaiting) => {}
                 Ok(Piece::End(stated)) => return Ending::Complete(stated),
-                Ok(Piece::Fail(failure)) => return Ending::Failed(failure),
+                Ok(Piece::Fail(failure)) => {
+                    if failure.code == FailureCode::SizeMismatch {
+                        self.tell(part.hash(), false);
+                    }
+                    return Ending::Failed(failure);
+                }
                 Err(_) => {
                     let message = "the client's line went down in mid-transfer";
                     return Ending::Failed(Failure::new(FailureCode::ClientDisconnected, message));
