@@ -61,7 +61,7 @@ impl V1Server {
         let look = |request: &Request, response: Response| {
             uri = request.uri().to_string();
             let header = request.headers().get("authorization");
-            authorization = header.map(|value| value.to_str().expect("a header is text").to_owned());
+            authorization = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
             Ok(response)
         };
         let socket = tungstenite::accept_hdr(stream, look).expect("an agent upgrades");
