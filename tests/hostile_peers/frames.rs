@@ -31,19 +31,21 @@ const TOO_BIG: &[Option<u16>] = &[Some(1009), Some(1008)];
 const WEBSOCKET: &[Option<u16>] = &[Some(1002)];
 
 #[test]
-fn text_that_is_no_json_closes_the_line(OURS, ) {
+fn text_that_is_no_json_closes_the_line() {
     for text in ["hello", "", "{", "[1,2]", "5", "null", "{\"type\":5}", "{}"] {
         closes_the_line(OURS, |line| line.send(FIN | TEXT, Masking::Masked, text.as_bytes()));
     }
 }
 
 #[test]
-fn text_that_is_not_utf8_closes_the_line(&[Some(1007), Some(1002)], ) {
-    closes_the_line(&[Some(1007), Some(1002)], |line| line.send(FIN | TEXT, Masking::Masked, b"{\"type\":\"\xff\"}"));
+fn text_that_is_not_utf8_closes_the_line() {
+    closes_the_line(&[Some(1007), Some(1002)], |line| {
+        line.send(FIN | TEXT, Masking::Masked, b"{\"type\":\"\xff\"}")
+    });
 }
 
 #[test]
-fn json_ten_thousand_deep_closes_the_line(OURS, ) {
+fn json_ten_thousand_deep_closes_the_line() {
     let deep = format!(
         "{{\"type\":\"register_meta\",\"meta\":{}1{}}}",
         "{\"a\":".repeat(10_000),
@@ -53,7 +55,7 @@ fn json_ten_thousand_deep_closes_the_line(OURS, ) {
 }
 
 #[test]
-fn a_text_of_ten_megabytes_closes_the_line(TOO_BIG, ) {
+fn a_text_of_ten_megabytes_closes_the_line() {
     let long = format!("{{\"type\":\"register_meta\",\"meta\":{{\"a\":\"{}\"}}}}", "x".repeat(10_000_000));
     closes_the_line(TOO_BIG, |line| line.send(FIN | TEXT, Masking::Masked, long.as_bytes()));
 }
@@ -73,14 +75,14 @@ fn a_type_that_is_not_known_is_passed_over() {
 }
 
 #[test]
-fn a_header_length_beyond_the_message_closes_the_line(OURS, ) {
+fn a_header_length_beyond_the_message_closes_the_line() {
     for message in [&b"\xff\xff\xff\xff{}"[..], b"\0\0\0\x7f{}", b"\0\0\0\x03{}", b"\0\0\0", b""] {
         closes_the_line(OURS, |line| line.send(FIN | BINARY, Masking::Masked, message));
     }
 }
 
 #[test]
-fn a_header_that_is_no_json_closes_the_line(OURS, ) {
+fn a_header_that_is_no_json_closes_the_line() {
     for header in
         [&b"not json"[..], b"", b"[]", b"{\"seq\":1}", b"\xff\xfe", b"{\"requestId\":5,\"seq\":\"one\"}"]
     {
@@ -89,9 +91,11 @@ fn a_header_that_is_no_json_closes_the_line(OURS, ) {
 }
 
 #[test]
-fn a_header_of_a_megabyte_closes_the_line(TOO_BIG, ) {
+fn a_header_of_a_megabyte_closes_the_line() {
     let header = format!("{{\"requestId\":\"{}\"}}", "x".repeat(900_000));
-    closes_the_line(TOO_BIG, |line| line.send(FIN | BINARY, Masking::Masked, &packed(header.as_bytes(), b"payload")));
+    closes_the_line(TOO_BIG, |line| {
+        line.send(FIN | BINARY, Masking::Masked, &packed(header.as_bytes(), b"payload"))
+    });
 }
 
 #[test]
@@ -109,9 +113,11 @@ fn a_message_of_64_mib_closes_the_line_without_being_held() {
 }
 
 #[test]
-fn a_frame_that_announces_an_absurd_length_closes_the_line(&[Some(1009), Some(1002)], ) {
+fn a_frame_that_announces_an_absurd_length_closes_the_line() {
     for length in [1 << 32, i64::MAX as u64, u64::MAX] {
-        closes_the_line(&[Some(1009), Some(1002)], |line| line.wire.send(&frame_head(FIN | BINARY, Masking::Masked, length)));
+        closes_the_line(&[Some(1009), Some(1002)], |line| {
+            line.wire.send(&frame_head(FIN | BINARY, Masking::Masked, length))
+        });
     }
 }
 
@@ -145,8 +151,10 @@ fn empty_fragments_without_end_do_no_harm() {
 }
 
 #[test]
-fn an_unmasked_frame_closes_the_line(WEBSOCKET, ) {
-    closes_the_line(WEBSOCKET, |line| line.send(FIN | TEXT, Masking::Bare, br#"{"type":"heartbeat","ts":1}"#));
+fn an_unmasked_frame_closes_the_line() {
+    closes_the_line(WEBSOCKET, |line| {
+        line.send(FIN | TEXT, Masking::Bare, br#"{"type":"heartbeat","ts":1}"#)
+    });
 }
 
 #[test]
