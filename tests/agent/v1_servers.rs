@@ -44,11 +44,11 @@ fn it_dials_as_a_v1_client_does() {
 
 #[test]
 fn a_secret_in_the_url_is_form_encoded() {
-    let secret = "pass word+100% ä&=#/long-enough";
+    let secret = "pass word+100% &=#/long-enough";
     let (_agent, line, _) = connected(1, &[("AUTH_SECRET", secret)]);
     let token = line.uri.split(['?', '&']).find_map(|pair| pair.strip_prefix("token=")).unwrap();
     let token = token.replace("%20", "+");
-    assert_eq!(token, "pass+word%2B100%25+%C3%A4%26%3D%23%2Flong-enough");
+    assert_eq!(token, "pass+word%2B100%25+%26%3D%23%2Flong-enough");
 }
 
 #[test]
