@@ -42,8 +42,8 @@ fn without_a_secret_neither_program_starts() {
 fn a_secret_is_never_taken_from_a_flag() {
     let home = TempDir::new();
     for exe in [SERVER, AGENT] {
-        is_refused(exe, &home, &["--auth-secret", SECRET], &[], "--auth-secret");
-        is_refused(exe, &home, &[&format!("--auth-secret={SECRET}")], &[], "--auth-secret");
+        is_refused(exe, &home, &["--auth-secret", SECRET], &[], "AUTH_SECRET");
+        is_refused(exe, &home, &[&format!("--auth-secret={SECRET}")], &[], "AUTH_SECRET");
     }
 }
 

@@ -284,7 +284,7 @@ fn a_file_name_with_path_parts_stays_a_name() {
 #[test]
 fn the_log_has_v1s_lines() {
     let server = Server::start(&[]);
-    assert!(server.program.output().contains("WebSocket path: /ws"));
+    server.program.wait_line("WebSocket path: /ws");
     let content = random_bytes(6, 70_000);
     let _client = V1Client::connect(&server, "shop-001").serve(content.clone());
 

@@ -1,13 +1,12 @@
 //! What an agent gives out, and what no key gets out of it.
 
-use std::fs::{self, File};
+use std::fs;
 use std::os::unix::fs::{PermissionsExt, symlink};
-use std::path::Path;
 
-use serde_json::{Value, json};
+use serde_json::json;
 
 use crate::support::agent::Agent;
-use crate::support::files::{random_bytes, random_file, sha256_of_file};
+use crate::support::files::random_file;
 use crate::support::server::{Server, id};
 use crate::support::temp::TempDir;
 
@@ -131,6 +130,29 @@ fn no_symbolic_link_leads_out_of_a_share() {
 }
 
 #[test]
+fn what_is_shared_can_be_looked_at() {
+    let server = Server::start(&[]);
+    let _agent = sharing(&server);
+    let names = |path: &str| {
+        let answer = server.get(&format!("/clients/shop-001/files{path}")).expect(200);
+        let entries = answer["entries"].as_array().unwrap_or_else(|| panic!("entries in {answer}")).clone();
+        let entries = entries.iter().map(|entry| (entry["name"].clone(), entry["kind"].clone()));
+        let mut entries: Vec<_> = entries.map(|(name, kind)| format!("{name} {kind}")).collect();
+        entries.sort();
+        entries
+    };
+    assert_eq!(names(""), [r#""db" "file""#, r#""logs" "folder""#]);
+    assert_eq!(names("?path=logs"), [r#""2025" "folder""#, r#""pos.log" "file""#]);
+    assert_eq!(names("?path=logs/2025"), [r#""pos 1.log" "file""#]);
+    for path in ["other", "logs/missing", "logs/../..", "%2Fetc", ".."] {
+        let answer = server.get(&format!("/clients/shop-001/files?path={path}"));
+        assert!((400..600).contains(&answer.status), "{path}: {}", answer.status);
+        assert!(answer.json()["message"].is_string(), "{path}");
+    }
+    server.get("/clients/nobody/files").expect(404);
+}
+
+#[test]
 fn only_a_file_is_pulled() {
     let server = Server::start(&[]);
     let agent = sharing(&server);
@@ -231,53 +253,4 @@ fn several_pulls_of_one_agent_run_at_once() {
     for (id, content) in ids.iter().zip(&contents) {
         server.assert_verified(id, content);
     }
-}
-
-#[test]
-fn neither_side_holds_memory_by_the_size_of_the_file() {
-    let server = Server::start(&[]);
-    let agents: Vec<_> = (0..4)
-        .map(|n| {
-            let home = TempDir::new();
-            let content = random_file(&home.join("file"), n, 50_000_000);
-            (Agent::serving(&server, &format!("shop-{n}"), home, &[]), content)
-        })
-        .collect();
-
-    let ids: Vec<_> = (0..4).map(|n| server.pull_id(&format!("shop-{n}"))).collect();
-
-    for (id, (agent, content)) in ids.iter().zip(&agents) {
-        server.assert_verified(id, content);
-        let peak = agent.program.status("VmHWM");
-        assert!(peak < 12 << 10, "agent: {peak} kB");
-    }
-    let peak = server.program.status("VmHWM");
-    assert!(peak < (16 + 3 * 4) << 10, "server: {peak} kB");
-}
-
-#[test]
-#[ignore = "moves 5 GiB: cargo test --test agent -- --ignored"]
-fn a_file_over_four_gib_is_pulled_in_little_memory() {
-    let server = Server::start(&[]);
-    let home = TempDir::new();
-    let size = 5_u64 << 30;
-    let path = home.join("file");
-    let file = File::create(&path).unwrap();
-    file.set_len(size).unwrap();
-    // Something beyond 4 GiB that a counter of 32 bits would put elsewhere.
-    std::os::unix::fs::FileExt::write_all_at(&file, &random_bytes(5, 1000), size - 5000).unwrap();
-    let agent = Agent::serving(&server, "shop-001", home, &[]);
-    let id = server.pull_id("shop-001");
-
-    let transfer = crate::support::wait::within(std::time::Duration::from_secs(300), "the pull ends", || {
-        let transfer = server.get(&format!("/transfers/{id}?wait=20")).expect(200);
-        crate::support::server::is_final(&transfer).then_some(transfer)
-    });
-
-    assert_eq!((&transfer["status"], &transfer["size"]), (&json!("completed"), &json!(size)), "{transfer}");
-    let published = Path::new(transfer["outPath"].as_str().unwrap()).to_owned();
-    assert_eq!(transfer["sha256"], Value::from(sha256_of_file(&path)));
-    assert_eq!(transfer["sha256"], Value::from(sha256_of_file(&published)));
-    assert!(agent.program.status("VmHWM") < 12 << 10, "agent: {} kB", agent.program.status("VmHWM"));
-    assert!(server.program.status("VmHWM") < 19 << 10, "server: {} kB", server.program.status("VmHWM"));
 }

@@ -4,6 +4,7 @@
 mod changing;
 mod files;
 mod lines;
+mod load;
 mod rates;
 mod silence;
 #[path = "../support/mod.rs"]

@@ -130,3 +130,20 @@ fn an_agent_whose_network_is_cut_in_mid_transfer_comes_back_and_finishes() {
     let transfer = server.assert_verified(&id, &content);
     assert_eq!(transfer["attempts"], 2, "{transfer}");
 }
+
+#[test]
+fn an_idle_server_and_an_idle_agent_sleep_between_heartbeats() {
+    let server = Server::start(&[("HEARTBEAT_SECONDS", "3600")]);
+    let home = TempDir::new();
+    let content = random_file(&home.join("file"), 3, 1000);
+    let agent = Agent::serving(&server, "shop-001", home, &[]);
+    server.assert_verified(&server.pull_id("shop-001"), &content);
+
+    // What the pull set going comes to rest; then nobody wakes up to look whether there is something to do.
+    eventually("three seconds without a single wake-up", || {
+        let count = || (server.program.wake_ups(), agent.program.wake_ups());
+        let before = count();
+        crate::support::wait::pause(Duration::from_secs(3));
+        (count() == before).then_some(())
+    });
+}

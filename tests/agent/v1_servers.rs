@@ -144,6 +144,7 @@ fn closed_as_unauthorised_by_v1_it_ends_with_3() {
     let close = CloseFrame { code: 4001.into(), reason: "unauthorized".into() };
     line.socket.close(Some(close)).unwrap();
     while line.socket.read().is_ok() {}
+    drop(line);
 
     assert_eq!(agent.program.wait_exit(), 3);
     assert!(agent.program.output().contains("unauthorized"), "it says why");

@@ -9,31 +9,39 @@ use crate::support::raw_line::{
 use crate::support::server::Server;
 use crate::support::v1_client::{V1Client, chunk, packed};
 
-/// A server with an honest client and a hostile one, which does `misdeed`: its line is closed, it is gone from
-/// the list, and the honest one is unharmed.
+/// A server with an honest client and a hostile one, which does `misdeed`: its line is closed with one of these
+/// codes, it is gone from the list, and the honest one is unharmed.
 #[track_caller]
-fn closes_the_line(misdeed: impl FnOnce(&mut RawLine)) {
+fn closes_the_line(codes: &[Option<u16>], misdeed: impl FnOnce(&mut RawLine)) {
     let server = Server::start(&[]);
     let healthy = Healthy::connect(&server);
     let mut hostile = RawLine::connect(&server, "hostile");
 
     misdeed(&mut hostile);
 
-    hostile.closed_by_server();
+    let code = hostile.closed_by_server();
+    assert!(codes.contains(&code), "{code:?}");
     server.lists_no_more("hostile", Duration::from_secs(10));
     healthy.is_all_there_is(&server);
 }
 
+/// RFC 6455, section 7.4.1; our own protocol is a policy.
+const OURS: &[Option<u16>] = &[Some(1008)];
+const TOO_BIG: &[Option<u16>] = &[Some(1009), Some(1008)];
+const WEBSOCKET: &[Option<u16>] = &[Some(1002)];
+
 #[test]
 fn text_that_is_no_json_closes_the_line() {
     for text in ["hello", "", "{", "[1,2]", "5", "null", "{\"type\":5}", "{}"] {
-        closes_the_line(|line| line.send(FIN | TEXT, Masking::Masked, text.as_bytes()));
+        closes_the_line(OURS, |line| line.send(FIN | TEXT, Masking::Masked, text.as_bytes()));
     }
 }
 
 #[test]
 fn text_that_is_not_utf8_closes_the_line() {
-    closes_the_line(|line| line.send(FIN | TEXT, Masking::Masked, b"{\"type\":\"\xff\"}"));
+    closes_the_line(&[Some(1007), Some(1002)], |line| {
+        line.send(FIN | TEXT, Masking::Masked, b"{\"type\":\"\xff\"}")
+    });
 }
 
 #[test]
@@ -43,13 +51,13 @@ fn json_ten_thousand_deep_closes_the_line() {
         "{\"a\":".repeat(10_000),
         "}".repeat(10_000)
     );
-    closes_the_line(|line| line.send(FIN | TEXT, Masking::Masked, deep.as_bytes()));
+    closes_the_line(OURS, |line| line.send(FIN | TEXT, Masking::Masked, deep.as_bytes()));
 }
 
 #[test]
 fn a_text_of_ten_megabytes_closes_the_line() {
     let long = format!("{{\"type\":\"register_meta\",\"meta\":{{\"a\":\"{}\"}}}}", "x".repeat(10_000_000));
-    closes_the_line(|line| line.send(FIN | TEXT, Masking::Masked, long.as_bytes()));
+    closes_the_line(TOO_BIG, |line| line.send(FIN | TEXT, Masking::Masked, long.as_bytes()));
 }
 
 #[test]
@@ -69,7 +77,7 @@ fn a_type_that_is_not_known_is_passed_over() {
 #[test]
 fn a_header_length_beyond_the_message_closes_the_line() {
     for message in [&b"\xff\xff\xff\xff{}"[..], b"\0\0\0\x7f{}", b"\0\0\0\x03{}", b"\0\0\0", b""] {
-        closes_the_line(|line| line.send(FIN | BINARY, Masking::Masked, message));
+        closes_the_line(OURS, |line| line.send(FIN | BINARY, Masking::Masked, message));
     }
 }
 
@@ -78,14 +86,16 @@ fn a_header_that_is_no_json_closes_the_line() {
     for header in
         [&b"not json"[..], b"", b"[]", b"{\"seq\":1}", b"\xff\xfe", b"{\"requestId\":5,\"seq\":\"one\"}"]
     {
-        closes_the_line(|line| line.send(FIN | BINARY, Masking::Masked, &packed(header, b"payload")));
+        closes_the_line(OURS, |line| line.send(FIN | BINARY, Masking::Masked, &packed(header, b"payload")));
     }
 }
 
 #[test]
 fn a_header_of_a_megabyte_closes_the_line() {
     let header = format!("{{\"requestId\":\"{}\"}}", "x".repeat(900_000));
-    closes_the_line(|line| line.send(FIN | BINARY, Masking::Masked, &packed(header.as_bytes(), b"payload")));
+    closes_the_line(TOO_BIG, |line| {
+        line.send(FIN | BINARY, Masking::Masked, &packed(header.as_bytes(), b"payload"))
+    });
 }
 
 #[test]
@@ -105,7 +115,9 @@ fn a_message_of_64_mib_closes_the_line_without_being_held() {
 #[test]
 fn a_frame_that_announces_an_absurd_length_closes_the_line() {
     for length in [1 << 32, i64::MAX as u64, u64::MAX] {
-        closes_the_line(|line| line.wire.send(&frame_head(FIN | BINARY, Masking::Masked, length)));
+        closes_the_line(&[Some(1009), Some(1002)], |line| {
+            line.wire.send(&frame_head(FIN | BINARY, Masking::Masked, length))
+        });
     }
 }
 
@@ -140,19 +152,21 @@ fn empty_fragments_without_end_do_no_harm() {
 
 #[test]
 fn an_unmasked_frame_closes_the_line() {
-    closes_the_line(|line| line.send(FIN | TEXT, Masking::Bare, br#"{"type":"heartbeat","ts":1}"#));
+    closes_the_line(WEBSOCKET, |line| {
+        line.send(FIN | TEXT, Masking::Bare, br#"{"type":"heartbeat","ts":1}"#)
+    });
 }
 
 #[test]
 fn frames_that_rfc_6455_forbids_close_the_line() {
     let heartbeat = br#"{"type":"heartbeat","ts":1}"#;
-    closes_the_line(|line| line.send(FIN | RESERVED | TEXT, Masking::Masked, heartbeat));
-    closes_the_line(|line| line.send(FIN | 0x3, Masking::Masked, b"reserved opcode"));
-    closes_the_line(|line| line.send(FIN | 0xb, Masking::Masked, b"reserved control opcode"));
-    closes_the_line(|line| line.send(FIN | CONTINUATION, Masking::Masked, b"continues nothing"));
-    closes_the_line(|line| line.send(PING, Masking::Masked, b"a ping in pieces"));
-    closes_the_line(|line| line.send(FIN | PING, Masking::Masked, &[0; 126]));
-    closes_the_line(|line| {
+    closes_the_line(WEBSOCKET, |line| line.send(FIN | RESERVED | TEXT, Masking::Masked, heartbeat));
+    closes_the_line(WEBSOCKET, |line| line.send(FIN | 0x3, Masking::Masked, b"reserved opcode"));
+    closes_the_line(WEBSOCKET, |line| line.send(FIN | 0xb, Masking::Masked, b"reserved control opcode"));
+    closes_the_line(WEBSOCKET, |line| line.send(FIN | CONTINUATION, Masking::Masked, b"continues nothing"));
+    closes_the_line(WEBSOCKET, |line| line.send(PING, Masking::Masked, b"a ping in pieces"));
+    closes_the_line(WEBSOCKET, |line| line.send(FIN | PING, Masking::Masked, &[0; 126]));
+    closes_the_line(WEBSOCKET, |line| {
         line.send(TEXT, Masking::Masked, b"{\"type\":");
         line.send(FIN | TEXT, Masking::Masked, heartbeat);
     });
@@ -161,16 +175,16 @@ fn frames_that_rfc_6455_forbids_close_the_line() {
 #[test]
 fn a_close_is_answered_and_the_client_is_gone() {
     for payload in [&b""[..], &[0x03, 0xe8], b"\x03\xe8good bye"] {
-        closes_the_line(|line| line.send(FIN | CLOSE, Masking::Masked, payload));
+        closes_the_line(&[Some(1000), Some(1005)], |line| line.send(FIN | CLOSE, Masking::Masked, payload));
     }
     for broken in [&b"\x03"[..], b"\x00\x01", b"\x03\xe8\xff\xfe"] {
-        closes_the_line(|line| line.send(FIN | CLOSE, Masking::Masked, broken));
+        closes_the_line(WEBSOCKET, |line| line.send(FIN | CLOSE, Masking::Masked, broken));
     }
 }
 
 #[test]
 fn a_peer_that_shuts_its_half_is_gone() {
-    closes_the_line(|line| line.wire.finish());
+    closes_the_line(&[None], |line| line.wire.finish());
 }
 
 #[test]

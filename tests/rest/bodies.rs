@@ -41,7 +41,9 @@ fn a_bad_body_is_400_and_starts_nothing() {
         br#"{"queueFor": "long"}"#,
     ];
     for body in bodies {
-        post(&server, body).expect_error(400, "bad request");
+        let answer = post(&server, body);
+        assert_eq!(answer.status, 400, "{}", String::from_utf8_lossy(body));
+        answer.expect_error(400, "bad request");
     }
     assert_eq!(server.get("/transfers").expect(200), json!([]), "nothing was started");
     let id = server.pull_id("shop-001");

@@ -40,7 +40,8 @@ fn the_file_comes_whole_with_its_hash() {
         let digest = format!("sha-256=:{}:", base64(&Sha256::digest(&content)));
         assert_eq!(answer.header("repr-digest"), Some(digest.as_str()));
         assert_eq!(answer.header("accept-ranges"), Some("bytes"));
-        assert_eq!(answer.header("content-disposition"), Some("attachment; filename=\"pos.db\""));
+        let disposition = answer.header("content-disposition").unwrap();
+        assert!(disposition.starts_with("attachment; filename=\"pos.db\""), "{disposition}");
     }
 }
 
@@ -105,7 +106,6 @@ fn a_hostile_source_name_splits_no_header_and_leaves_no_folder() {
         let (quoted, rest) = value.strip_prefix("attachment; filename=\"").unwrap().split_once('"').unwrap();
         assert!(!quoted.is_empty() && quoted != "." && quoted != "..", "{name:?}: {value}");
         assert!(rest.is_empty() || rest.starts_with("; filename*=UTF-8''"), "{name:?}: {value}");
-        client.hear(); // the receipt
     }
 }
 

@@ -47,6 +47,15 @@ impl Answer {
     }
 }
 
+/// What a connection brought.
+pub enum Came {
+    Bytes(Vec<u8>),
+    /// The peer has closed it.
+    End,
+    /// Nothing until the deadline.
+    Nothing,
+}
+
 /// One connection.
 pub struct Wire(pub TcpStream);
 
@@ -75,19 +84,31 @@ impl Wire {
         bytes
     }
 
+    /// Reads what comes next, at most until `deadline`.
+    pub fn read_some(&mut self, deadline: Deadline) -> Came {
+        let mut buffer = vec![0; 64 << 10];
+        self.0.set_read_timeout(Some(deadline.left())).expect("a socket takes options");
+        match self.0.read(&mut buffer) {
+            Ok(0) => Came::End,
+            Ok(read) => {
+                buffer.truncate(read);
+                Came::Bytes(buffer)
+            }
+            Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => Came::Nothing,
+            Err(err) if err.kind() == ErrorKind::ConnectionReset => Came::End,
+            Err(err) => panic!("read: {err}"),
+        }
+    }
+
     /// Reads until the peer closes, at most `time`; whether it did, and what came until then.
     pub fn read_to_end(&mut self, time: Duration) -> (bool, Vec<u8>) {
         let deadline = Deadline::after(time);
         let mut bytes = Vec::new();
-        let mut buffer = vec![0; 64 << 10];
         while !deadline.passed() {
-            self.0.set_read_timeout(Some(deadline.left())).expect("a socket takes options");
-            match self.0.read(&mut buffer) {
-                Ok(0) => return (true, bytes),
-                Ok(read) => bytes.extend_from_slice(&buffer[..read]),
-                Err(err) if matches!(err.kind(), ErrorKind::WouldBlock | ErrorKind::TimedOut) => {}
-                Err(err) if err.kind() == ErrorKind::ConnectionReset => return (true, bytes),
-                Err(err) => panic!("read: {err}"),
+            match self.read_some(deadline) {
+                Came::Bytes(more) => bytes.extend(more),
+                Came::End => return (true, bytes),
+                Came::Nothing => {}
             }
         }
         (false, bytes)
@@ -127,7 +148,8 @@ fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let (first, rest) = head.split_once("\r\n").unwrap_or((head, ""));
-    let status = first.strip_prefix("HTTP/1.1 ")?.get(..3)?.parse().ok()?;
+    let status =
+        first.strip_prefix("HTTP/1.1 ").or(first.strip_prefix("HTTP/1.0 "))?.get(..3)?.parse().ok()?;
     let headers = rest.lines().map(|line| line.split_once(':').map(|(k, v)| (k.into(), v.trim().into())));
     let mut answer = Answer { status, headers: headers.collect::<Option<_>>()?, body: Vec::new() };
     let rest = &bytes[end + 4..];

@@ -104,6 +104,20 @@ impl Program {
         number.unwrap_or_else(|| panic!("no {name} in {status}"))
     }
 
+    /// How often its threads have gone to sleep and been woken: a program that waits for nothing stays at a number.
+    pub fn wake_ups(&self) -> u64 {
+        let path = format!("/proc/{}/task", self.pid().as_raw_nonzero());
+        let threads = std::fs::read_dir(path).expect("the process is alive");
+        let statuses = threads.flatten().filter_map(|thread| {
+            std::fs::read_to_string(thread.path().join("status")).ok() // a thread may have ended since
+        });
+        let counts = statuses.flat_map(|status| {
+            let lines = status.lines().filter_map(|line| line.strip_prefix("voluntary_ctxt_switches:"));
+            lines.filter_map(|count| count.trim().parse::<u64>().ok()).collect::<Vec<_>>()
+        });
+        counts.sum()
+    }
+
     /// How many descriptors it holds.
     pub fn descriptors(&self) -> usize {
         let path = format!("/proc/{}/fd", self.pid().as_raw_nonzero());

@@ -1,10 +1,8 @@
 //! A WebSocket client that keeps no rule of RFC 6455 by itself: the test writes the frames.
 
-use std::time::Duration;
-
-use super::http::{Answer, Wire};
+use super::http::{Answer, Came, Wire};
 use super::server::{SECRET, Server};
-use super::wait::SOON;
+use super::wait::Deadline;
 
 /// First byte of a frame (RFC 6455, section 5.2).
 pub const FIN: u8 = 0x80;
@@ -68,17 +66,46 @@ impl RawLine {
         self.wire.send(&[&head, payload].concat());
     }
 
-    /// Waits until the server has closed the line; what it said before.
+    /// Waits until the server has closed the line: with a Close, whose code this is, or without a word.
     #[track_caller]
-    pub fn closed_by_server(&mut self) -> Vec<u8> {
-        let (closed, bytes) = self.wire.read_to_end(SOON);
-        assert!(closed, "the line was left open");
-        bytes
+    pub fn closed_by_server(&mut self) -> Option<u16> {
+        let deadline = Deadline::soon();
+        let (mut bytes, mut code) = (Vec::new(), None);
+        loop {
+            match self.wire.read_some(deadline) {
+                Came::Bytes(more) => bytes.extend(more),
+                Came::End => return code,
+                Came::Nothing => panic!("the line was left open"),
+            }
+            if code.is_none() {
+                code = close_code(&bytes);
+                if code.is_some() {
+                    self.wire.finish(); // instead of the Close that a client should answer
+                }
+            }
+        }
     }
+}
 
-    /// Whether the server closes the line in this time.
-    pub fn closes_within(&mut self, time: Duration) -> bool {
-        self.wire.read_to_end(time).0
+/// The code of the Close frame among the frames that a server sent.
+fn close_code(mut bytes: &[u8]) -> Option<u16> {
+    loop {
+        let (head, rest) = bytes.split_at_checked(2)?;
+        let (length, rest) = match head[1] {
+            short @ 0..126 => (short as usize, rest),
+            126 => {
+                let (length, rest) = rest.split_at_checked(2)?;
+                (u16::from_be_bytes([length[0], length[1]]) as usize, rest)
+            }
+            _ => panic!("a server's message to a hostile client is short"),
+        };
+        let (payload, rest) = rest.split_at_checked(length)?;
+        if head[0] == FIN | CLOSE {
+            return Some(
+                payload.split_at_checked(2).map_or(1005, |(code, _)| u16::from_be_bytes([code[0], code[1]])),
+            );
+        }
+        bytes = rest;
     }
 }
 

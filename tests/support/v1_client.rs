@@ -1,5 +1,6 @@
 //! An installed v1 client, step by step, so that a test can leave its path at any of them.
 
+use std::collections::VecDeque;
 use std::io;
 use std::net::{Shutdown, TcpStream};
 use std::thread::JoinHandle;
@@ -10,11 +11,13 @@ use tungstenite::{Message, WebSocket};
 
 use super::files::sha256;
 use super::server::{SECRET, Server};
-use super::wait::SOON;
+use super::wait::{Deadline, SOON};
 
 /// A line to the server.
 pub struct V1Client {
     pub socket: WebSocket<TcpStream>,
+    /// Messages that came while the test waited for another.
+    unheard: VecDeque<Value>,
 }
 
 /// What the server asked for.
@@ -34,7 +37,7 @@ impl V1Client {
         stream.set_nodelay(true).expect("a socket takes options");
         let url = format!("ws://127.0.0.1:{port}/ws?clientId={client_id}&token={token}");
         match tungstenite::client(url, stream) {
-            Ok((socket, _)) => Ok(V1Client { socket }),
+            Ok((socket, _)) => Ok(V1Client { socket, unheard: VecDeque::new() }),
             Err(tungstenite::HandshakeError::Failure(Error::Http(answer))) => Err(answer.status().as_u16()),
             Err(err) => panic!("handshake: {err}"),
         }
@@ -67,7 +70,33 @@ impl V1Client {
     /// The next text message; pings are answered on the way.
     #[track_caller]
     pub fn hear(&mut self) -> Value {
+        if let Some(earlier) = self.unheard.pop_front() {
+            return earlier;
+        }
+        self.read(Deadline::soon())
+    }
+
+    /// The next message that `wanted` finds; what comes before it is kept for later.
+    #[track_caller]
+    fn hear_one(&mut self, what: &str, wanted: impl Fn(&Value) -> bool) -> Value {
+        if let Some(at) = self.unheard.iter().position(&wanted) {
+            return self.unheard.remove(at).expect("it was found there");
+        }
+        let deadline = Deadline::soon();
         loop {
+            assert!(!deadline.passed(), "no {what} came, but {:?}", self.unheard);
+            let message = self.read(deadline);
+            if wanted(&message) {
+                return message;
+            }
+            self.unheard.push_back(message);
+        }
+    }
+
+    #[track_caller]
+    fn read(&mut self, deadline: Deadline) -> Value {
+        loop {
+            assert!(!deadline.passed(), "nothing but pings came; before: {:?}", self.unheard);
             match self.socket.read().expect("the line is open and something is said") {
                 Message::Text(text) => {
                     return serde_json::from_str(&text).unwrap_or_else(|err| panic!("{err}: {text}"));
@@ -78,15 +107,17 @@ impl V1Client {
         }
     }
 
-    /// Waits for a `download_request`; what v1 does not know (`cancel`) or ignores passes by.
+    /// Waits for a `download_request`.
     #[track_caller]
     pub fn asked(&mut self) -> Asked {
-        loop {
-            let message = self.hear();
-            if message["type"] != "cancel" && message["type"] != "upload_received" {
-                return asked(&message);
-            }
-        }
+        asked(&self.hear_one("download_request", |message| message["type"] == "download_request"))
+    }
+
+    /// Waits for `upload_received` of this transfer.
+    #[track_caller]
+    pub fn receipt(&mut self, id: &str) -> Value {
+        let is_it = |message: &Value| message["type"] == "upload_received" && message["requestId"] == id;
+        self.hear_one("upload_received", is_it)
     }
 
     pub fn begin(&mut self, id: &str, filename: &str, size: usize) {
@@ -119,24 +150,13 @@ impl V1Client {
         self.end(&asked.id, &sha256(content), content.len());
     }
 
-    /// Waits for `upload_received` of this transfer.
-    #[track_caller]
-    pub fn receipt(&mut self, id: &str) -> Value {
-        let receipt = self.hear();
-        assert_eq!(
-            (&receipt["type"], &receipt["requestId"]),
-            (&json!("upload_received"), &json!(id)),
-            "{receipt}"
-        );
-        receipt
-    }
-
     /// Waits until the server has closed the line, whatever it says before.
     #[track_caller]
     pub fn closed_by_server(mut self) {
+        let deadline = Deadline::soon();
         loop {
             match self.socket.read() {
-                Ok(_) => {}
+                Ok(_) => assert!(!deadline.passed(), "the line was left open"),
                 Err(Error::Io(err)) if err.kind() == io::ErrorKind::WouldBlock => {
                     panic!("the line was left open")
                 }

@@ -7,7 +7,7 @@ use tungstenite::handshake::server::{Request, Response};
 use tungstenite::{Message, WebSocket};
 
 use super::files::sha256;
-use super::wait::{SOON, eventually};
+use super::wait::{Deadline, SOON, eventually};
 
 /// A port that agents dial.
 pub struct V1Server {
@@ -61,7 +61,7 @@ impl V1Server {
         let look = |request: &Request, response: Response| {
             uri = request.uri().to_string();
             let header = request.headers().get("authorization");
-            authorization = header.map(|value| value.to_str().expect("a header is text").to_owned());
+            authorization = header.map(|value| String::from_utf8_lossy(value.as_bytes()).into_owned());
             Ok(response)
         };
         let socket = tungstenite::accept_hdr(stream, look).expect("an agent upgrades");
@@ -89,7 +89,9 @@ impl V1Line {
     /// The next message that is no ping, pong or heartbeat.
     #[track_caller]
     pub fn hear(&mut self) -> Message {
+        let deadline = Deadline::soon();
         loop {
+            assert!(!deadline.passed(), "nothing but signs of life came");
             match self.socket.read().expect("the line is open and something is said") {
                 Message::Ping(_) | Message::Pong(_) => {}
                 Message::Text(text) if parse(&text)["type"] == "heartbeat" => {}
