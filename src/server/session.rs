@@ -124,8 +124,12 @@ impl<'s> Session<'s> {
                 }
                 let event = Event::Error { attempt, code: code.as_deref(), message: &message };
                 match self.step(id, event, Bytes::new(), scope) {
-                    // The answer to a listing that nobody waits for any more: harmless.
-                    Err(Violation::UnknownRequest { .. }) => Ok(()),
+                    // The answer to a listing that nobody waits for any more is harmless; another client's transfer is not.
+                    Err(Violation::UnknownRequest { .. })
+                        if self.server.ask(|hub| hub.transfer(id).is_none()) =>
+                    {
+                        Ok(())
+                    }
                     taken => taken,
                 }
             }
