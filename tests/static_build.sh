@@ -37,10 +37,11 @@ until grep -q '^Server running on port ' "$dir/server.log"; do
 done
 port=$(sed -n 's/^Server running on port //p' "$dir/server.log")
 
-if chroot "$dir/root" /towline-agent --version > "$dir/agent.log" 2>&1; then
+chroot=$(command -v chroot || echo /usr/sbin/chroot)
+if "$chroot" "$dir/root" /towline-agent --version > "$dir/agent.log" 2>&1; then
     # An empty root folder: no /dev, no /proc, no libraries; names come from /etc/hosts.
     env -i SERVER_URL="ws://headquarters.example:$port/ws" CLIENT_ID=shop-001 AUTH_SECRET=$secret FILE_PATH=/pos.db \
-        chroot "$dir/root" /towline-agent > "$dir/agent.log" 2>&1 &
+        "$chroot" "$dir/root" /towline-agent > "$dir/agent.log" 2>&1 &
     where='an empty root folder'
 else
     env -i SERVER_URL="ws://localhost:$port/ws" CLIENT_ID=shop-001 AUTH_SECRET=$secret FILE_PATH="$dir/root/pos.db" \
