@@ -110,6 +110,8 @@ pub const MAX_DRAINED_BYTES: usize = 16 << 20;
 pub const RETRY_AFTER_SECONDS: u32 = 5;
 /// Path of a Unix socket: Linux takes 107 bytes, the BSDs 103.
 pub const MAX_SOCKET_PATH_BYTES: usize = 100;
+/// Requests that the control plane has at once: all that may wait, and as many again as any operator makes.
+pub const MAX_RELAYED: usize = MAX_PARKED + 256;
 /// Callers that wait for a transfer's end or a listing.
 pub const MAX_PARKED: usize = 1024;
 /// Callers that take a file, each with a thread and a descriptor.

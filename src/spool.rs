@@ -184,7 +184,16 @@ impl Spool {
             part.discard();
             return Err(at("publish", &to)(error));
         }
-        sync_folder(&self.upload_dir)
+        sync_folder(&self.upload_dir).inspect_err(|_| {
+            // Not certain to survive a power cut, so not published.
+            if let Err(error) = fs::remove_file(&to) {
+                log::error!(
+                    "{} is there though its transfer failed: {}",
+                    to.display(),
+                    at("remove", &to)(error)
+                );
+            }
+        })
     }
 
     /// Opens a download.

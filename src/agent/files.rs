@@ -6,7 +6,7 @@ use std::os::unix::fs::FileExt;
 use crate::names::FileKey;
 use crate::outbound::Found;
 use crate::protocol::{Entry, Kind};
-use crate::refusal::{Refusal, RefusalCode};
+use crate::refusal::Refusal;
 use crate::shares::listing::Listing;
 use crate::shares::{OpenFile, Shares};
 
@@ -39,10 +39,7 @@ impl Files {
     pub(super) fn open(&self, key: Option<&FileKey>) -> Result<Content, Refusal> {
         match (self, key) {
             (Files::Shared(shares), key) => shares.open(key).map(Content::Opened),
-            (Files::Generated { size }, None) => Ok(Content::Generated { size: *size }),
-            (Files::Generated { .. }, Some(_)) => {
-                Err(Refusal::new(RefusalCode::NotShared, "a generated client has one file, without a key"))
-            }
+            (Files::Generated { size }, _) => Ok(Content::Generated { size: *size }),
         }
     }
 

@@ -155,7 +155,11 @@ impl Hub {
         if known.connection.as_ref().is_none_or(|connection| connection.generation != generation) {
             return actions; // an old session must not undo its successor
         }
-        known.last = known.view(client, last_seen).map(|view| ClientView { connected: false, ..view });
+        known.last = known.view(client, last_seen).map(|view| ClientView {
+            connected: false,
+            active_transfers: 0,
+            ..view
+        });
         known.connection = None;
         self.connected -= 1;
         let affected: Vec<RequestId> =

@@ -180,10 +180,11 @@ impl Hub {
         self.transfers.get(&id).map(|entry| &entry.transfer)
     }
 
-    /// Transfers by status: the number of each, in the order of [`Status::ALL`].
-    pub fn counts(&self) -> [usize; Status::ALL.len()] {
-        Status::ALL
-            .map(|status| self.transfers.values().filter(|entry| entry.transfer.status == status).count())
+    /// Bytes that are still to come, of all transfers that are arriving.
+    pub fn outstanding(&self) -> u64 {
+        let arriving = self.live.values().map(|id| &self.transfers[id].transfer);
+        let missing = |transfer: &Transfer| transfer.size.unwrap_or(0).saturating_sub(transfer.bytes);
+        arriving.filter(|transfer| transfer.status == Status::Receiving).map(missing).sum()
     }
 
     /// When [`Hub::tick`] is next due, by the monotonic clock.

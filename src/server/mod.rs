@@ -21,6 +21,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use crate::door::listener::Admission;
 use crate::hub::{Action, Hub, Now};
 use crate::limits;
 use crate::line::{Outbox, Pulse};
@@ -41,6 +42,8 @@ struct Server {
     earlier: Condvar,
     /// Makes the saves of one transfer follow each other; by its id.
     saving: [Mutex<()>; 64],
+    /// Requests that are with the control plane.
+    relays: Admission,
     /// Threads that answer a caller.
     threads: AtomicUsize,
     started: Instant,

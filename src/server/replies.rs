@@ -85,7 +85,7 @@ pub(super) fn unauthorized() -> Answer {
 }
 
 pub(super) fn not_found() -> Answer {
-    Answer::error(404, "not found", "there is no such route; GET /openapi.json or README.md lists them")
+    Answer::error(404, "not found", "there is no such route; README.md lists them")
 }
 
 pub(super) fn no_such_transfer() -> Answer {

@@ -61,10 +61,10 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     };
     let control =
         ControlSocket::bind(spool.state_dir()).map_err(|error| format!("no control socket: {error}"))?;
-    let most = max_clients(&settings, descriptors);
+    let room = room(&settings, descriptors);
     let port = listener.local_addr().port();
     let ws_path = settings.ws_path.clone();
-    let server = Arc::new(Server::new(settings, spool, most));
+    let server = Arc::new(Server::new(settings, spool, room));
     server.recover();
 
     let keeper = server.clone();
@@ -72,12 +72,12 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let (control, socket) = control;
     let control = Arc::new(control);
     server.serve_control(control.clone(), socket)?;
-    let admission = Arc::new(Admission::new(limits::MAX_DOOR_CONNECTIONS));
+    let admission = Arc::new(Admission::new(room.door));
     let mut out = io::stdout();
     // Whoever closed our output still gets a server.
     let _closed = writeln!(out, "Server running on port {port}")
         .and_then(|()| writeln!(out, "WebSocket path: {ws_path}"));
-    log::info!("towline-server {} port={port} maxClients={most}", env!("CARGO_PKG_VERSION"));
+    log::info!("towline-server {} port={port} maxClients={}", env!("CARGO_PKG_VERSION"), room.clients);
     let serves = if rest.is_some() { Serves::AgentsOnly } else { Serves::Everything };
     if let Some(rest) = rest {
         let _closed = writeln!(out, "REST on {}", rest.local_addr());
@@ -131,6 +131,9 @@ fn meet(
         }
         Serves::Everything | Serves::RestOnly => match relay::read_body(&socket, &head, deadline) {
             Ok(body) => {
+                let Some(_ticket) = server.relays.enter() else {
+                    return reply::refuse(&socket, 503, "busy", "too many requests at once; try again", &[]);
+                };
                 if let Err(error) = relay::relay(&socket, &head, &body, control, peer) {
                     log::debug!("{peer} went before it had its answer: {error}");
                 }
@@ -140,11 +143,28 @@ fn meet(
     }
 }
 
-/// Lines that fit this machine: threads are bounded by memory maps (four each), lines by descriptors (FACTS).
+/// Room for connections, by what the system allows this process.
+#[derive(Debug, Clone, Copy)]
+struct Room {
+    /// Lines of clients: a thread and a descriptor each.
+    clients: usize,
+    /// Connections that are not, or not yet.
+    door: usize,
+    /// Requests with the control plane: three descriptors more each. tiny_http must never run out of them.
+    relays: usize,
+}
+
+/// Divides descriptors; threads are bounded by memory maps as well, four each.
+fn room(settings: &ServerSettings, descriptors: u64) -> Room {
+    let share = |part: u64, most: usize| usize::try_from(descriptors / part).unwrap_or(most).clamp(1, most);
+    let (door, relays) = (share(4, limits::MAX_DOOR_CONNECTIONS), share(16, limits::MAX_RELAYED));
+    Room { clients: max_clients(settings, descriptors), door, relays }
+}
+
 fn max_clients(settings: &ServerSettings, descriptors: u64) -> usize {
     let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok();
     let maps = maps.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(65_530);
-    let fit = (maps / 4 * 7 / 10).min(descriptors * 8 / 10).max(1) as usize;
+    let fit = (maps / 4 * 7 / 10).min(descriptors * 11 / 20).max(1) as usize;
     match settings.max_clients {
         Some(asked) if asked > fit => {
             log::warn!(
@@ -158,12 +178,12 @@ fn max_clients(settings: &ServerSettings, descriptors: u64) -> usize {
 }
 
 impl Server {
-    fn new(settings: ServerSettings, spool: Spool, max_clients: usize) -> Server {
+    fn new(settings: ServerSettings, spool: Spool, room: Room) -> Server {
         let hub = Hub::new(Config {
             max_concurrent: settings.max_concurrent_transfers,
             max_per_client: settings.max_transfers_per_client,
             max_queued: settings.max_queued_transfers,
-            max_clients,
+            max_clients: room.clients,
             stall_ms: settings.stall.as_millis() as u64,
             keep_transfers: settings.keep_transfers,
         });
@@ -181,6 +201,7 @@ impl Server {
             earlier: Condvar::new(),
             saving: std::array::from_fn(|_| Mutex::new(())),
             threads: AtomicUsize::new(0),
+            relays: Admission::new(room.relays),
             started: Instant::now(),
             started_wall: clock::now_ms(),
         }

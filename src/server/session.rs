@@ -316,15 +316,17 @@ impl<'s> Session<'s> {
 }
 
 impl Server {
-    /// Whether a file of `size` bytes fits on the disk.
+    /// Whether all that is still to come fits on the disk, this file of `size` bytes included.
     fn room_for(&self, size: u64) -> Result<(), Failure> {
         let room = self.spool.room().map_err(|error| error.failure())?;
-        if room.saturating_sub(self.settings.min_free_bytes) >= size {
+        let keep = self.settings.min_free_bytes;
+        let outstanding = self.ask(|hub| hub.outstanding());
+        if room.saturating_sub(keep) >= outstanding {
             return Ok(());
         }
-        let keep = self.settings.min_free_bytes;
-        let message =
-            format!("the file has {size} bytes, the server's disk has room for {room} and keeps {keep} free");
+        let message = format!(
+            "the file has {size} bytes; the server's disk has {room} free, keeps {keep}, and {outstanding} are to come in all"
+        );
         Err(Failure::new(FailureCode::DiskFull, message))
     }
 }
