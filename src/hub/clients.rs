@@ -30,6 +30,8 @@ pub(super) struct Connection {
     pub(super) registered: Option<Registration>,
     address: String,
     connected_at: u64,
+    /// When it has had its time to register, by the monotonic clock.
+    register_by: u64,
 }
 
 /// What a client says of itself when it registers.
@@ -119,8 +121,10 @@ impl Hub {
         self.connected += 1;
         let generation = self.generations;
         let known = self.clients.entry(client.clone()).or_default();
-        known.connection = Some(Connection { generation, registered: None, address, connected_at: now.wall });
-        self.due.insert((now.mono + limits::HELLO_TIME.as_millis() as u64, Due::Client(client.clone())));
+        let register_by = now.mono + limits::HELLO_TIME.as_millis() as u64;
+        known.connection =
+            Some(Connection { generation, registered: None, address, connected_at: now.wall, register_by });
+        self.due.insert((register_by, Due::Client(client.clone())));
         Some(generation)
     }
 
@@ -136,6 +140,8 @@ impl Hub {
         let Some(connection) = self.connection(client, generation) else { return actions };
         let dialect = connection.registered.as_ref().map_or(said.dialect, |before| before.dialect);
         connection.registered = Some(Registration { dialect, ..said });
+        let register_by = connection.register_by;
+        self.due.remove(&(register_by, Due::Client(client.clone())));
         self.wake(client);
         self.dispatch(now, &mut actions);
         actions
@@ -160,7 +166,10 @@ impl Hub {
             active_transfers: 0,
             ..view
         });
-        known.connection = None;
+        if let Some(connection) = known.connection.take() {
+            // Its successor gets a time of its own.
+            self.due.remove(&(connection.register_by, Due::Client(client.clone())));
+        }
         self.connected -= 1;
         let affected: Vec<RequestId> =
             self.live.values().copied().filter(|id| self.is_of(*id, client)).collect();

@@ -57,6 +57,8 @@ pub struct Config {
     pub stall_ms: u64,
     /// Ended transfers that are remembered.
     pub keep_transfers: usize,
+    /// How long they are, in milliseconds.
+    pub keep_ms: Option<u64>,
 }
 
 /// What the shell does now.
@@ -105,6 +107,8 @@ enum Due {
     Client(ClientId),
     /// The transfer has had its time to be answered, or to find its client.
     Transfer(RequestId),
+    /// The transfer that ended first has been remembered for long enough.
+    Retention,
 }
 
 /// A transfer and what only the hub needs to know of it.
@@ -150,6 +154,7 @@ pub struct Hub {
     slots: usize,
     held: usize,
     due: BTreeSet<(u64, Due)>,
+    retention_due: Option<u64>,
     stopping: bool,
 }
 
@@ -171,6 +176,7 @@ impl Hub {
             slots: 0,
             held: 0,
             due: BTreeSet::new(),
+            retention_due: None,
             stopping: false,
         }
     }
@@ -202,11 +208,22 @@ impl Hub {
             match self.due.pop_first() {
                 Some((_, Due::Client(client))) => self.registration_is_over(&client),
                 Some((_, Due::Transfer(id))) => self.transfer_is_due(id, now, &mut actions),
+                Some((_, Due::Retention)) => self.forget_old_transfers(now, &mut actions),
                 None => break,
             }
         }
         self.dispatch(now, &mut actions);
         actions
+    }
+
+    /// Takes no new client and no new transfer, and gives out no more slots.
+    pub fn stop(&mut self) {
+        self.stopping = true;
+    }
+
+    /// Whether it stops, and nothing runs any more.
+    pub fn is_stopped(&self) -> bool {
+        self.stopping && self.slots == 0
     }
 
     /// Sets or clears when a transfer is due.

@@ -276,7 +276,7 @@ impl Hub {
         }
         actions.push(Action::Save(id));
         actions.push(Action::Tell(id));
-        self.forget_old_transfers(actions);
+        self.forget_old_transfers(now, actions);
     }
 
     /// Tells the agent, if it was asked on a line that is still there and understands.

@@ -193,7 +193,7 @@ impl Hub {
         self.clients.entry(transfer.client_id.clone()).or_default();
         if transfer.status.is_final() {
             self.insert(Entry::new(transfer));
-            self.forget_old_transfers(&mut actions);
+            self.forget_old_transfers(now, &mut actions);
             return actions;
         }
         let waits_offline = transfer.status == Status::Queued && transfer.expires_at.is_some();

@@ -14,6 +14,7 @@ fn config() -> Config {
         max_clients: 50,
         stall_ms: 60_000,
         keep_transfers: 100,
+        keep_ms: None,
     }
 }
 
@@ -146,6 +147,17 @@ fn nothing_is_asked_before_the_client_has_registered_or_had_the_time_to() {
     assert_eq!(requested(&hub.order(1, "a", at(0))), []);
     assert_eq!(hub.next_due(), Some(2000));
     assert_eq!(requested(&hub.tick(at(2))), [id(1)]);
+}
+
+#[test]
+fn each_line_has_its_own_time_to_register() {
+    let mut hub = Hub::new(config());
+    let first = hub.connect(&client("a"), String::new(), at(0)).unwrap();
+    hub.disconnect(&client("a"), first, 0, at(1));
+    hub.connect(&client("a"), String::new(), at(1)).unwrap();
+    hub.tick(at(2));
+    assert_eq!(hub.line_of(&client("a")).unwrap().1, None, "not taken for v1 yet");
+    assert_eq!(hub.next_due(), Some(3000));
 }
 
 #[test]
@@ -336,6 +348,22 @@ fn old_transfers_are_forgotten_in_the_order_in_which_they_ended() {
     let actions = hub.cancel(id(1), at(2)).unwrap();
     assert_eq!(actions.last(), Some(&Action::Forget(id(2))));
     assert_eq!(hub.status(1), Status::Cancelled);
+}
+
+#[test]
+fn old_transfers_are_forgotten_after_their_time() {
+    let mut hub = Hub::new(Config { keep_ms: Some(10_000), ..config() });
+    hub.join("a", Dialect::V2, at(0));
+    for number in 1..=2 {
+        hub.order(number, "a", at(0));
+        hub.cancel(id(number), at(4 * number)).unwrap();
+    }
+    assert_eq!(hub.next_due(), Some(14_000));
+    assert_eq!(hub.tick(at(14)), [Action::Forget(id(1))]);
+    assert_eq!(hub.next_due(), Some(18_000));
+    assert_eq!(hub.tick(at(18)), [Action::Forget(id(2))]);
+    assert_eq!(hub.next_due(), None);
+    hub.check();
 }
 
 #[test]

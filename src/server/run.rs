@@ -186,6 +186,7 @@ impl Server {
             max_clients: room.clients,
             stall_ms: settings.stall.as_millis() as u64,
             keep_transfers: settings.keep_transfers,
+            keep_ms: settings.keep_transfers_days.map(|days| u64::from(days) * 24 * 3600 * 1000),
         });
         let state = State {
             hub,
