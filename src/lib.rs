@@ -33,5 +33,6 @@ pub mod refusal;
 pub mod server;
 pub mod settings;
 pub mod shares;
+pub mod signals;
 pub mod spool;
 pub mod transfer;

@@ -77,6 +77,8 @@ pub const V1_HEARTBEAT: Duration = Duration::from_secs(30);
 pub const SILENT_BEATS: u32 = 3;
 /// The longest `?wait=`, in seconds (CONTRACT §3).
 pub const MAX_WAIT_SECONDS: u64 = 120;
+/// When a server stops, its clients come back after this long, or up to twice that, in milliseconds: a restart takes about as long.
+pub const COME_BACK_MS: u64 = 2000;
 /// How long an agent may take to list a folder.
 pub const LISTING_TIME: Duration = Duration::from_secs(10);
 /// How long an interrupted transfer waits for its client.

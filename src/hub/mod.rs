@@ -221,6 +221,11 @@ impl Hub {
         self.stopping = true;
     }
 
+    /// Whether it was told to stop.
+    pub fn is_stopping(&self) -> bool {
+        self.stopping
+    }
+
     /// Whether it stops, and nothing runs any more.
     pub fn is_stopped(&self) -> bool {
         self.stopping && self.slots == 0

@@ -10,6 +10,7 @@ mod parked;
 mod replies;
 mod run;
 mod session;
+mod stop;
 mod upgrade;
 mod writer;
 
@@ -40,6 +41,8 @@ struct Server {
     state: Mutex<State>,
     /// Wakes the timekeeper when something is due earlier than it thinks.
     earlier: Condvar,
+    /// Told of every event once the server stops.
+    event: Condvar,
     /// Makes the saves of one transfer follow each other; by its id.
     saving: [Mutex<()>; 64],
     /// Requests that are with the control plane.
@@ -59,6 +62,8 @@ struct State {
     stops: HashMap<RequestId, Sender<Infallible>>,
     /// Callers that wait.
     parked: Parked,
+    /// Events whose effects are not done yet.
+    acting: usize,
     /// When the timekeeper wakes up by itself.
     next_look: Option<u64>,
 }
@@ -99,11 +104,17 @@ impl Server {
         let now = self.now();
         let effects: Vec<Effect> = {
             let mut state = self.lock();
+            state.acting += 1;
             let actions = event(&mut state.hub, now);
             self.wake_timekeeper(&state);
             actions.into_iter().filter_map(|action| self.prepare(&mut state, action)).collect()
         };
         effects.into_iter().for_each(|effect| self.perform(effect));
+        let mut state = self.lock();
+        state.acting -= 1;
+        if state.hub.is_stopping() {
+            self.event.notify_all();
+        }
     }
 
     fn prepare(&self, state: &mut State, action: Action) -> Option<Effect> {

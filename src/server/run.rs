@@ -22,6 +22,7 @@ use crate::hub::{Config, Hub};
 use crate::limits;
 use crate::protocol::Dialect;
 use crate::settings::ServerSettings;
+use crate::signals;
 use crate::spool::Spool;
 use crate::transfer::{Failure, FailureCode, Status};
 
@@ -72,6 +73,8 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let (control, socket) = control;
     let control = Arc::new(control);
     server.serve_control(control.clone(), socket)?;
+    let stopper = server.clone();
+    signals::on_stop(move || stopper.stop()).map_err(|error| format!("can't take signals: {error}"))?;
     let admission = Arc::new(Admission::new(room.door));
     let mut out = io::stdout();
     // Whoever closed our output still gets a server.
@@ -193,6 +196,7 @@ impl Server {
             links: Default::default(),
             stops: Default::default(),
             parked: Parked::default(),
+            acting: 0,
             next_look: None,
         };
         Server {
@@ -200,6 +204,7 @@ impl Server {
             spool,
             state: Mutex::new(state),
             earlier: Condvar::new(),
+            event: Condvar::new(),
             saving: std::array::from_fn(|_| Mutex::new(())),
             threads: AtomicUsize::new(0),
             relays: Admission::new(room.relays),
