@@ -137,6 +137,26 @@ fn fifty_waiting_callers_deafen_nobody_and_are_all_told() {
 }
 
 #[test]
+fn a_caller_that_does_not_read_its_long_answer_deafens_nobody() {
+    let server = Server::start(&[]);
+    let _silent = V1Client::connect(&server, "shop-001");
+    // A control character takes six bytes in JSON: a list of seven megabytes, more than any socket holds.
+    let long_key = json!({"fileKey": "\u{1}".repeat(4096)});
+    for _ in 0..300 {
+        server.pull("shop-001", &long_key);
+    }
+
+    let deaf: Vec<_> = (0..3).map(|_| server.send("GET", "/transfers?limit=1000", &[], None)).collect();
+
+    for _ in 0..10 {
+        let asked_at = Instant::now();
+        server.get("/clients").expect(200);
+        assert!(asked_at.elapsed() < PROMPT, "{:?}", asked_at.elapsed());
+    }
+    drop(deaf);
+}
+
+#[test]
 fn waiting_callers_cost_no_thread_for_good() {
     let server = Server::start(&[]);
     let mut client = V1Client::connect(&server, "shop-001");
