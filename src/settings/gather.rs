@@ -150,7 +150,9 @@ impl Given {
 
     fn refuse_unsupported(&self) -> Result<(), UsageError> {
         for setting in self.program.settings {
-            if setting.kind == Kind::Unsupported && self.text(setting.name).is_some() {
+            if setting.kind == Kind::Unsupported
+                && self.text(setting.name).is_some_and(|value| value != setting.default)
+            {
                 return Err(UsageError::Unsupported { name: setting.name, from: self.from(setting.name) });
             }
         }

@@ -55,7 +55,7 @@ const SETTINGS: [Setting; 24] = [
     Setting::plain("STOP_SECONDS", "N", "20", "time that running transfers have when the server is stopped"),
     Setting::plain("KEEP_TRANSFERS", "N", "10000", "ended transfers that are remembered"),
     Setting::plain("KEEP_TRANSFERS_DAYS", "N", "90", "days that ended transfers are remembered; 0 for ever"),
-    Setting::plain("KEEP_DOWNLOADS_DAYS", "N", "off", "days after which downloaded files are removed"),
+    Setting::unsupported("KEEP_DOWNLOADS_DAYS", "N", "days after which downloaded files are removed"),
     Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
     Setting::unsupported("KEYS_FILE", "FILE", "keys with names and rights"),
     Setting::unsupported("TLS_CERT", "FILE", "certificate chain"),
@@ -104,8 +104,6 @@ pub struct ServerSettings {
     pub keep_transfers: usize,
     /// Days to remember them; nothing for ever.
     pub keep_transfers_days: Option<u32>,
-    /// Days to keep downloads; nothing for ever.
-    pub keep_downloads_days: Option<u32>,
 }
 
 impl ServerSettings {
@@ -135,7 +133,6 @@ impl ServerSettings {
             stop: seconds("STOP_SECONDS", 0..=3600)?,
             keep_transfers: given.number("KEEP_TRANSFERS", 1..=10_000_000)?,
             keep_transfers_days: given.days("KEEP_TRANSFERS_DAYS")?,
-            keep_downloads_days: given.days("KEEP_DOWNLOADS_DAYS")?,
             log_level: given.log_level()?,
         })
     }
@@ -203,10 +200,7 @@ mod tests {
         assert_eq!((s.max_clients, s.max_file_size, s.min_free_bytes), (None, None, 64 << 20));
         let seconds = [s.heartbeat, s.stall, s.stop].map(|time| time.as_secs());
         assert_eq!(seconds, [15, 60, 20]);
-        assert_eq!(
-            (s.keep_transfers, s.keep_transfers_days, s.keep_downloads_days),
-            (10_000, Some(90), None)
-        );
+        assert_eq!((s.keep_transfers, s.keep_transfers_days), (10_000, Some(90)));
         assert_eq!(s.log_level, LevelFilter::Info);
     }
 
@@ -241,7 +235,7 @@ mod tests {
         assert_eq!(set("KEEP_TRANSFERS", "1").keep_transfers, 1);
         assert_eq!(set("KEEP_TRANSFERS_DAYS", "0").keep_transfers_days, None);
         assert_eq!(set("KEEP_TRANSFERS_DAYS", "7").keep_transfers_days, Some(7));
-        assert_eq!(set("KEEP_DOWNLOADS_DAYS", "30").keep_downloads_days, Some(30));
+        set("KEEP_DOWNLOADS_DAYS", "off");
         for (level, filter) in
             [("off", LevelFilter::Off), ("error", LevelFilter::Error), ("DEBUG", LevelFilter::Debug)]
         {
@@ -290,7 +284,6 @@ mod tests {
             ("STOP_SECONDS", "3601"),
             ("KEEP_TRANSFERS", "0"),
             ("KEEP_TRANSFERS_DAYS", "90d"),
-            ("KEEP_DOWNLOADS_DAYS", "-1"),
             ("LOG_LEVEL", "trace"),
             ("LOG_LEVEL", "loud"),
         ] {
@@ -318,10 +311,11 @@ mod tests {
 
     #[test]
     fn unsupported_settings_are_refused() {
-        for name in ["KEYS_FILE", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA"] {
+        for name in ["KEYS_FILE", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "KEEP_DOWNLOADS_DAYS"] {
             let text = error(read(&[(name, "/x")]));
             assert!(text.starts_with(name) && text.contains("does not support it yet"), "{text}");
             read(&[(name, "")]).unwrap();
+            read(&[(name, "off")]).unwrap();
         }
     }
 
