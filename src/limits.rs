@@ -19,10 +19,8 @@ pub const MAX_PRINTED_CHARS: usize = 200;
 
 /// Payload of a chunk: a v1 installation may have set `CHUNK_SIZE` this high; it is held in memory several times.
 pub const MAX_CHUNK_BYTES: usize = 4 << 20;
-/// Payload of a chunk between two v2 peers, unless `CHUNK_SIZE` is set: larger gains a few percent, and costs memory and delay.
-pub const V2_CHUNK_BYTES: usize = 256 << 10;
-/// Payload of a chunk for v1 clients, unless `CHUNK_SIZE` is set (v1's default).
-pub const V1_CHUNK_BYTES: usize = 64 << 10;
+/// Payload of a chunk, unless `CHUNK_SIZE` is set (v1's default). Larger gains a few percent, and costs memory: a line's read buffer keeps the size of the largest message that it saw; and delay: what is posted waits behind a chunk.
+pub const CHUNK_BYTES: usize = 64 << 10;
 /// The smallest chunk that may be asked for; below it the header outweighs the payload.
 pub const MIN_CHUNK_BYTES: usize = 1 << 10;
 /// Header of a chunk: ours has 150 bytes, a v1 client's may be padded.
@@ -53,7 +51,7 @@ pub const MAX_SCANNED_ENTRIES: usize = 500_000;
 // Memory of a transfer
 
 /// Chunks between a session and its writer: enough that neither waits for the other's every step. A transfer holds these, one that is read and one that is written.
-pub const WRITER_QUEUE_CHUNKS: usize = 4;
+pub const WRITER_QUEUE_CHUNKS: usize = 8;
 
 // Time
 
@@ -116,7 +114,9 @@ pub const MAX_SOCKET_PATH_BYTES: usize = 100;
 pub const MAX_RELAYED: usize = MAX_PARKED + 256;
 /// Callers that wait for a transfer's end or a listing.
 pub const MAX_PARKED: usize = 1024;
-/// Callers that take a file, each with a thread and a descriptor.
+/// An answer that is sent without a thread of its own: it fits the control socket's buffer, whether the caller reads or not.
+pub const MAX_PROMPT_ANSWER_BYTES: usize = 64 << 10;
+/// Callers that take a file or a long answer, each with a thread and a descriptor.
 pub const MAX_FILE_READERS: usize = 64;
 /// Transfers that have not ended, queued and interrupted ones too: each costs a kilobyte of memory.
 pub const MAX_LIVE_TRANSFERS: usize = 100_000;
@@ -135,6 +135,10 @@ pub const MAX_IDLE_ATTEMPTS: u32 = 5;
 pub const MAX_CHANGED_ATTEMPTS: u32 = 3;
 /// The slowest `maxRate`, in bytes a second: slower, and a piece would look like a stall.
 pub const MIN_RATE: u64 = 1 << 10;
+/// A file of this size or more takes long enough for its record to say that it is arriving; a smaller one is over before that would be on disk.
+pub const LARGE_FILE_BYTES: u64 = 4 << 20;
+/// Fewer bytes than this on a whole line in `STALL_SECONDS` are heartbeats, not a file that comes slowly.
+pub const MIN_PROGRESS_BYTES: u64 = 1 << 10;
 /// First pause before an agent dials again.
 pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before an agent dials again.

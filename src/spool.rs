@@ -12,13 +12,14 @@
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt};
+use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::hash::{Hasher, hash_all};
 use crate::names::{RequestId, Sha256Hash};
 use crate::transfer::{Failure, FailureCode, Status, Transfer};
-use rustix::fs::{CWD, RenameFlags};
+use rustix::fs::{CWD, OFlags, RenameFlags};
+use rustix::io::Errno;
 
 const STATE_FOLDER: &str = ".towline";
 const RECORD: &str = "record.json";
@@ -196,12 +197,17 @@ impl Spool {
         })
     }
 
-    /// Opens a download.
+    /// Opens a download; a link is not followed.
     ///
     /// # Errors
     /// `NotFound` when it was removed since.
     pub fn open_download(&self, filename: &str) -> io::Result<File> {
-        File::open(self.out_path(filename))
+        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32; // nor does a pipe block
+        let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(self.out_path(filename));
+        opened.map_err(|error| match Errno::from_io_error(&error) {
+            Some(Errno::LOOP) => io::ErrorKind::NotFound.into(), // a link has taken its name
+            _ => error,
+        })
     }
 
     /// Reads what an earlier run left, oldest first. A transfer that was being published is `completed` when its
@@ -320,9 +326,12 @@ impl Part {
 fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
-        Err(rustix::io::Errno::INVAL | rustix::io::Errno::NOSYS) => {
+        Err(Errno::INVAL | Errno::NOSYS) => {
             fs::hard_link(from, to)?;
-            fs::remove_file(from)
+            if let Err(error) = fs::remove_file(from) {
+                log::warn!("{}", at("remove", from)(error)); // it goes with the record
+            }
+            Ok(())
         }
         Err(error) => Err(error.into()),
     }

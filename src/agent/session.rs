@@ -33,6 +33,10 @@ struct Transfers {
     /// What was sent lately, for comparing with what the server computed.
     sent: VecDeque<(RequestId, Sha256Hash)>,
     progressed: bool,
+    /// Threads that send; more than `running` while stopped ones come to their end.
+    threads: usize,
+    /// A folder is being listed.
+    listing: bool,
 }
 
 /// How a session ended.
@@ -59,35 +63,40 @@ impl<'a> Session<'a> {
         let opening = open(&mut line);
         let (dialect, first) = match opening {
             Ok(opened) => opened,
-            Err(stop) => return ended(line, stop, false, None),
+            Err(stop) => {
+                finish(&mut line, &stop);
+                return ended(&stop, false, None);
+            }
         };
         let outbox = line.outbox().clone();
         let session = Session { agent, outbox, dialect, transfers: Mutex::default() };
         let mut come_back_after = None;
+        let mut next_heartbeat = Instant::now() + limits::V1_HEARTBEAT;
+        if dialect == Dialect::V1 {
+            line.count_writes();
+        }
         session.register();
         let stop = thread::scope(|scope| {
             let mut next = first;
             let stop = loop {
-                let message = match next.take().map_or_else(|| session.next(&mut line), Ok) {
-                    Ok(message) => message,
-                    Err(stop) => break stop,
-                };
+                let message =
+                    match next.take().map_or_else(|| session.next(&mut line, &mut next_heartbeat), Ok) {
+                        Ok(message) => message,
+                        Err(stop) => break stop,
+                    };
                 if let ToAgent::Closing { come_back_after_ms } = message {
                     come_back_after = Some(spread(come_back_after_ms));
                 } else {
                     session.take(message, scope);
                 }
             };
-            // Whoever sends wakes up, and the scope can end.
-            match &stop {
-                Stop::Line(_) => session.outbox.shut(),
-                Stop::Violation(violation) => session.outbox.close(close::POLICY, &violation.to_string()),
-            }
+            // Whoever sends wakes up, and the scope can end. The whole close happens before it: from here on nobody reads.
+            finish(&mut line, &stop);
             session.lock().running.clear();
             stop
         });
         let progressed = session.lock().progressed;
-        ended(line, stop, progressed, come_back_after)
+        ended(&stop, progressed, come_back_after)
     }
 
     fn register(&self) {
@@ -102,16 +111,19 @@ impl<'a> Session<'a> {
     }
 
     /// The next message; for a v1 server, a heartbeat whenever one is due.
-    fn next(&self, line: &mut Line) -> Result<ToAgent, Stop> {
+    fn next(&self, line: &mut Line, next_heartbeat: &mut Instant) -> Result<ToAgent, Stop> {
         loop {
             let incoming = match self.dialect {
                 Dialect::V2 => line.read().map(Some),
-                Dialect::V1 => line.read_until(Instant::now() + limits::V1_HEARTBEAT),
+                Dialect::V1 => line.read_until(*next_heartbeat),
             };
             match incoming.map_err(Stop::Line)? {
                 Some(Incoming::Text(text)) => return parse_text(&text).map_err(Stop::Violation),
                 Some(Incoming::Binary(_)) => log::info!("the server sent binary data; it is passed over"),
-                None => self.say(&ToServer::Heartbeat { ts: clock::now_ms().into() }),
+                None => {
+                    *next_heartbeat = Instant::now() + limits::V1_HEARTBEAT;
+                    self.say(&ToServer::Heartbeat { ts: clock::now_ms().into() });
+                }
             }
         }
     }
@@ -121,7 +133,7 @@ impl<'a> Session<'a> {
             ToAgent::DownloadRequest { request_id: id, file_key, chunk_size, attempt, max_rate } => {
                 let own = self.agent.settings.chunk_size.unwrap_or(limits::MAX_CHUNK_BYTES);
                 let asked =
-                    chunk_size.map_or(limits::V1_CHUNK_BYTES, |size| size.try_into().unwrap_or(usize::MAX));
+                    chunk_size.map_or(limits::CHUNK_BYTES, |size| size.try_into().unwrap_or(usize::MAX));
                 let chunk = asked.min(own).clamp(limits::MIN_CHUNK_BYTES, limits::MAX_CHUNK_BYTES);
                 let attempt = attempt.unwrap_or(1);
                 self.start(Sending { id, attempt, file_key, chunk, max_rate }, scope);
@@ -133,12 +145,7 @@ impl<'a> Session<'a> {
                 }
             }
             ToAgent::UploadReceived { request_id, computed, ok } => self.compare(request_id, computed, ok),
-            ToAgent::List { request_id, path } => match self.agent.files.list(path.as_deref()) {
-                Ok(Listing { entries, truncated }) => {
-                    self.say(&ToServer::Listing { request_id, entries, truncated })
-                }
-                Err(refusal) => self.refuse(request_id, None, &refusal),
-            },
+            ToAgent::List { request_id, path } => self.list(request_id, path, scope),
             ToAgent::Hello { .. } | ToAgent::Closing { .. } => {}
             ToAgent::Unknown => {
                 log::info!("the server sent a message of a type that this version does not know")
@@ -151,13 +158,14 @@ impl<'a> Session<'a> {
         let (stop_in, stop) = bounded::<Infallible>(0);
         {
             let mut transfers = self.lock();
-            if transfers.running.len() >= limits::MAX_AGENT_TRANSFERS {
+            if transfers.threads >= limits::MAX_AGENT_TRANSFERS {
                 drop(transfers);
                 let many = format!("{} transfers are running", limits::MAX_AGENT_TRANSFERS);
                 return self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, many));
             }
             // An earlier attempt at the same transfer is stopped by this.
             transfers.running.insert(id, (attempt, stop_in));
+            transfers.threads += 1;
         }
         let builder = thread::Builder::new().name(format!("send {id}")).stack_size(limits::SMALL_STACK);
         let send = move || {
@@ -171,9 +179,35 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Lists in a thread, one at a time: a folder may be large, its disk slow, and the answer long.
+    fn list<'scope>(&'scope self, id: RequestId, path: Option<String>, scope: &'scope Scope<'scope, '_>) {
+        if std::mem::replace(&mut self.lock().listing, true) {
+            let busy = Refusal::new(RefusalCode::TooManyTransfers, "another folder is being listed");
+            return self.refuse(id, None, &busy);
+        }
+        let list = move || {
+            match self.agent.files.list(path.as_deref()) {
+                Ok(Listing { entries, truncated }) => {
+                    let answer = ToServer::Listing { request_id: id, entries, truncated };
+                    // A line that is gone ends its reader, which says so.
+                    let _gone = self.outbox.send_text(&to_text(&answer));
+                }
+                Err(refusal) => self.refuse(id, None, &refusal),
+            }
+            self.lock().listing = false;
+        };
+        let builder = thread::Builder::new().name("list".to_owned()).stack_size(limits::SMALL_STACK);
+        if let Err(error) = builder.spawn_scoped(scope, list) {
+            self.lock().listing = false;
+            let none = format!("no thread for it: {error}");
+            self.refuse(id, None, &Refusal::new(RefusalCode::TooManyTransfers, none));
+        }
+    }
+
     /// An attempt has ended.
     fn over(&self, id: RequestId, attempt: u32) {
         let mut transfers = self.lock();
+        transfers.threads -= 1;
         if transfers.running.get(&id).is_some_and(|(running, _)| *running == attempt) {
             transfers.running.remove(&id);
         }
@@ -247,16 +281,20 @@ fn open(line: &mut Line) -> Result<(Dialect, Option<ToAgent>), Stop> {
     }
 }
 
-fn ended(line: Line, stop: Stop, progressed: bool, come_back_after: Option<Duration>) -> SessionEnd {
-    let (why, code) = match &stop {
-        Stop::Line(end @ LineEnd::Closed { code, .. }) => (format!("line {end}"), Some(*code)),
-        Stop::Line(end) => (format!("line lost: {end}"), None),
-        Stop::Violation(violation) => (format!("the server broke the protocol: {violation}"), None),
-    };
+/// Tells a server that broke the rules so, and shuts the line.
+fn finish(line: &mut Line, stop: &Stop) {
     match stop {
         Stop::Line(_) => line.outbox().shut(),
         Stop::Violation(violation) => line.close(close::POLICY, &violation.to_string()),
     }
+}
+
+fn ended(stop: &Stop, progressed: bool, come_back_after: Option<Duration>) -> SessionEnd {
+    let (why, code) = match stop {
+        Stop::Line(end @ LineEnd::Closed { code, .. }) => (format!("line {end}"), Some(*code)),
+        Stop::Line(end) => (format!("line lost: {end}"), None),
+        Stop::Violation(violation) => (format!("the server broke the protocol: {violation}"), None),
+    };
     SessionEnd { why, code, progressed, come_back_after }
 }
 

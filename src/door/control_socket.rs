@@ -1,12 +1,17 @@
 //! Where the control plane listens: a Unix socket that only this user can reach, gone when the server is.
+//!
+//! It is reached by a handle where the system has `/proc`, so that a cleaner that removes its file cuts nobody off.
 
 use std::fs::{self, DirBuilder, Permissions};
 use std::io::{self, ErrorKind};
+use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use rustix::fs::{Mode, OFlags};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::limits;
@@ -20,6 +25,8 @@ pub struct ControlSocket {
     path: PathBuf,
     /// A folder that was made for the socket, and goes with it.
     folder: Option<PathBuf>,
+    /// The socket itself, whatever has become of its path.
+    handle: Mutex<Option<OwnedFd>>,
 }
 
 impl ControlSocket {
@@ -32,7 +39,10 @@ impl ControlSocket {
         let path = dir.join(NAME);
         remove_stale(&path)?;
         match listen(&path) {
-            Ok(listener) => Ok((ControlSocket { path, folder: None }, listener)),
+            Ok(listener) => {
+                let handle = Mutex::new(handle(&path));
+                Ok((ControlSocket { path, folder: None, handle }, listener))
+            }
             Err(error) => {
                 log::debug!("no control socket at {}: {error}", path.display());
                 ControlSocket::bind_elsewhere()
@@ -46,9 +56,15 @@ impl ControlSocket {
     /// When descriptors have run out, or the folder has gone.
     pub fn listen_again(&self) -> io::Result<UnixListener> {
         match fs::remove_file(&self.path) {
-            Err(error) if error.kind() != ErrorKind::NotFound => Err(error),
-            _ => listen(&self.path),
+            Err(error) if error.kind() != ErrorKind::NotFound => return Err(error),
+            _ => {}
         }
+        if let Some(folder) = self.path.parent() {
+            fs::create_dir_all(folder)?;
+        }
+        let listener = listen(&self.path)?;
+        *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = handle(&self.path);
+        Ok(listener)
     }
 
     /// Connects to the control plane.
@@ -56,7 +72,15 @@ impl ControlSocket {
     /// # Errors
     /// When it does not listen, or descriptors have run out.
     pub fn connect(&self) -> io::Result<UnixStream> {
-        UnixStream::connect(&self.path)
+        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        let by_handle = handle
+            .as_ref()
+            .map(|handle| UnixStream::connect(format!("/proc/self/fd/{}", handle.as_raw_fd())));
+        drop(handle);
+        match by_handle {
+            Some(Ok(socket)) => Ok(socket),
+            Some(Err(_)) | None => UnixStream::connect(&self.path),
+        }
     }
 
     fn bind_elsewhere() -> io::Result<(ControlSocket, UnixListener)> {
@@ -66,7 +90,8 @@ impl ControlSocket {
         DirBuilder::new().mode(0o700).create(&folder)?;
         let path = folder.join(NAME);
         let listening = listen(&path);
-        let socket = ControlSocket { path, folder: Some(folder) };
+        let handle = Mutex::new(handle(&path));
+        let socket = ControlSocket { path, folder: Some(folder), handle };
         Ok((socket, listening?))
     }
 }
@@ -93,6 +118,14 @@ fn remove_stale(path: &Path) -> io::Result<()> {
         Err(error) if error.kind() == ErrorKind::ConnectionRefused => fs::remove_file(path),
         Err(_) => Ok(()), // not ours: `bind` will say so
     }
+}
+
+/// A handle on the socket at `path`; without one, the path has to do.
+fn handle(path: &Path) -> Option<OwnedFd> {
+    let flags = OFlags::PATH | OFlags::NOFOLLOW | OFlags::CLOEXEC;
+    rustix::fs::open(path, flags, Mode::empty())
+        .inspect_err(|error| log::debug!("no handle on {}: {error}", path.display()))
+        .ok()
 }
 
 /// As `UnixListener::bind`, but nobody else can connect at any moment: between `bind` and `listen` nobody can at all.
@@ -147,6 +180,19 @@ mod tests {
 
         drop((socket, listener));
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 0);
+        fs::remove_dir(dir).unwrap();
+    }
+
+    #[test]
+    fn a_cleaner_that_removes_its_file_cuts_nobody_off() {
+        let dir = folder("cleaned");
+        let (socket, listener) = ControlSocket::bind(&dir).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        reachable(&socket, &listener);
+        drop(listener);
+        let listener = socket.listen_again().unwrap();
+        reachable(&socket, &listener);
+        drop(socket);
         fs::remove_dir(dir).unwrap();
     }
 

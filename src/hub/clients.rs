@@ -249,7 +249,10 @@ impl Hub {
             return;
         }
         let idle = |client: &Client| {
-            client.connection.is_none() && client.waiting.is_empty() && client.queue.is_empty()
+            client.connection.is_none()
+                && client.waiting.is_empty()
+                && client.queue.is_empty()
+                && client.slots == 0
         };
         let seen = |client: &Client| client.last.as_ref().map_or(0, |last| last.last_seen);
         let oldest =

@@ -202,9 +202,11 @@ impl Hub {
         transfer.attempts += 1;
         transfer.bytes = 0;
         transfer.sha256 = None;
-        transfer.expires_at = None;
         transfer.started_at.get_or_insert(now.wall);
         entry.generation = Some(generation);
+        // A record that says otherwise would be taken at its word after a restart.
+        let is_outdated = transfer.expires_at.is_some() || transfer.attempts > 1;
+        transfer.expires_at = None;
         let (attempt, file_key, max_rate) = (transfer.attempts, transfer.file_key.clone(), transfer.max_rate);
         // A transfer that was queued for an offline client meets its dialect only now.
         if let Err(Denied::Impossible(why)) = check_possible(dialect, file_key.as_ref(), max_rate) {
@@ -214,6 +216,9 @@ impl Hub {
         self.set_due(id, Some(now.mono + self.config.stall_ms));
         let client = client.clone();
         actions.push(Action::Request { client, generation, dialect, id, file_key, attempt, max_rate });
+        if is_outdated {
+            actions.push(Action::Save(id));
+        }
     }
 
     /// A transfer's time is over: it was not answered, or its client did not come.
@@ -261,6 +266,8 @@ impl Hub {
         entry.transfer.finished_at = Some(now.wall);
         entry.transfer.expires_at = None;
         entry.transfer.failure = failure;
+        self.held -= usize::from(std::mem::take(&mut entry.held));
+        let entry = self.entry(id);
         if status != Status::Completed {
             entry.transfer.sha256 = None;
             actions.push(Action::Stop(id));

@@ -117,15 +117,12 @@ impl Hub {
     /// The record is on disk: the transfer joins its client's queue.
     pub fn release(&mut self, id: RequestId, now: Now) -> Vec<Action> {
         let mut actions = Vec::new();
-        let entry = self.entry(id);
+        let Some(entry) = self.transfers.get_mut(&id) else { return actions }; // cancelled, and forgotten
         if !std::mem::take(&mut entry.held) {
             return actions;
         }
         let (client, expires_at) = (entry.transfer.client_id.clone(), entry.transfer.expires_at);
         self.held -= 1;
-        if self.transfers[&id].transfer.status.is_final() {
-            return actions; // cancelled in between
-        }
         self.set_due(id, expires_at.map(|at| now.mono + at.saturating_sub(now.wall)));
         self.clients.entry(client.clone()).or_default().queue.push_back(id);
         self.turns.join(&client);
@@ -196,11 +193,13 @@ impl Hub {
             self.forget_old_transfers(now, &mut actions);
             return actions;
         }
-        let waits_offline = transfer.status == Status::Queued && transfer.expires_at.is_some();
-        if !waits_offline {
+        let is_queued = transfer.status == Status::Queued;
+        let day = limits::INTERRUPTED_TIME.as_millis() as u64;
+        if !is_queued {
             transfer.status = Status::Interrupted;
             transfer.failure = Some(why);
-            let day = limits::INTERRUPTED_TIME.as_millis() as u64;
+        }
+        if !is_queued || transfer.expires_at.is_none() {
             transfer.expires_at.get_or_insert(now.wall + day);
             actions.push(Action::Save(id));
         }
@@ -209,7 +208,7 @@ impl Hub {
         self.insert(Entry { most_bytes: transfer.bytes, ..Entry::new(transfer) });
         self.set_due(id, expires_at.map(|at| now.mono + at.saturating_sub(now.wall)));
         let known = self.clients.entry(client.clone()).or_default();
-        if waits_offline {
+        if is_queued {
             known.queue.push_back(id);
         } else {
             known.waiting.push(id);

@@ -102,9 +102,12 @@ pub fn dial(server: &ServerAddress, query: &str, bearer: &str, keeping: Keeping)
 
 fn connect(server: &ServerAddress, deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    for address in (server.host.as_str(), server.port).to_socket_addrs()? {
-        let left = deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1));
-        match TcpStream::connect_timeout(&address, left) {
+    let addresses: Vec<_> = (server.host.as_str(), server.port).to_socket_addrs()?.collect();
+    for (tried, address) in addresses.iter().enumerate() {
+        // A dead address must leave time for the others, and for the handshake.
+        let share = (addresses.len() - tried + 1) as u32;
+        let left = (deadline.saturating_duration_since(Instant::now()) / share).max(Duration::from_millis(1));
+        match TcpStream::connect_timeout(address, left) {
             Ok(socket) => {
                 socket.set_nodelay(true)?;
                 socket.set_write_timeout(None)?;

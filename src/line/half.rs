@@ -23,6 +23,8 @@ pub(super) struct ReadHalf {
     pub(super) since_message: usize,
     /// In the handshake: writes go to the socket, and the deadline is the end.
     pub(super) handshake: bool,
+    /// What is written counts as a sign of life: the peer never pings by itself, and our pings wait behind chunks.
+    pub(super) writes_count: bool,
 }
 
 impl ReadHalf {
@@ -40,6 +42,7 @@ impl ReadHalf {
             last_ping,
             since_message: 0,
             handshake: false,
+            writes_count: false,
         }
     }
 
@@ -57,14 +60,23 @@ impl ReadHalf {
         beat
     }
 
-    /// Sets the socket's read timeout, when it differs by enough to matter.
+    /// Sets the socket's read timeout, when the one that is set is longer, or much shorter.
     fn wait_at_most(&mut self, time: Duration) -> io::Result<()> {
         let time = time.max(Duration::from_millis(1));
-        if self.timeout.abs_diff(time) > time / 8 {
+        if self.timeout > time || self.timeout < time - time / 8 {
             self.socket.set_read_timeout(Some(time))?;
             self.timeout = time;
         }
         Ok(())
+    }
+
+    /// How long the peer may still be silent.
+    fn patience(&self) -> Duration {
+        let mut silence = self.pulse.unheard_for();
+        if self.writes_count {
+            silence = silence.min(self.outbox.no_progress_for());
+        }
+        (self.keeping.beat * limits::SILENT_BEATS).saturating_sub(silence)
     }
 }
 
@@ -75,8 +87,10 @@ impl Read for ReadHalf {
         if self.since_message > 2 * self.keeping.max_message + 4 * limits::READ_BUFFER_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "fragments without end"));
         }
+        // Whoever was busy elsewhere has not been listening: the peer gets a beat at least.
+        let mut patience = self.patience().max(self.keeping.beat);
         loop {
-            let mut wait = if self.handshake { limits::DIAL_TIME } else { self.ping_if_due() };
+            let mut wait = if self.handshake { limits::DIAL_TIME } else { self.ping_if_due().min(patience) };
             if let Some(deadline) = self.deadline {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -87,13 +101,13 @@ impl Read for ReadHalf {
             self.wait_at_most(wait)?;
             match (&*self.socket).read(buffer) {
                 Ok(length) => {
-                    self.pulse.heard();
+                    self.pulse.received(length);
                     self.since_message += length;
                     return Ok(length);
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
-                    if !self.handshake && self.pulse.unheard_for() >= self.keeping.beat * limits::SILENT_BEATS
-                    {
+                    patience = self.patience();
+                    if !self.handshake && patience.is_zero() {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
                 }

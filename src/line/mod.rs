@@ -145,6 +145,12 @@ impl Line {
         self.socket.get_mut().keeping.beat = beat;
     }
 
+    /// Takes the progress of what is written for a sign of life too: for a peer that never pings by itself, and whose
+    /// answers to our pings wait for megabytes of chunks to get through.
+    pub fn count_writes(&mut self) {
+        self.socket.get_mut().writes_count = true;
+    }
+
     /// Waits for the next message.
     ///
     /// # Errors
@@ -181,7 +187,7 @@ impl Line {
     }
 
     /// Says why, waits a moment for the peer's answer, and ends.
-    pub fn close(mut self, code: u16, reason: &str) {
+    pub fn close(&mut self, code: u16, reason: &str) {
         self.outbox.close(code, reason);
         let deadline = Instant::now() + limits::CLOSE_TIME;
         // What still comes is of no interest; the read ends with the peer's close, an error or the deadline.

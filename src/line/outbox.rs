@@ -43,6 +43,8 @@ struct State {
     next_ticket: u64,
     serving: u64,
     last_sent: Instant,
+    /// When a blocking write last took bytes.
+    last_progress: Instant,
     /// A close has been posted: nothing follows it.
     closing: bool,
     shut: bool,
@@ -57,6 +59,7 @@ impl Outbox {
             next_ticket: 0,
             serving: 0,
             last_sent: Instant::now(),
+            last_progress: Instant::now(),
             closing: false,
             shut: false,
         };
@@ -76,6 +79,14 @@ impl Outbox {
         self.post(frame::text_frame(self.side, text))
     }
 
+    /// Puts a text message in its place behind what is posted, without any I/O; [`Outbox::flush`] sends it.
+    ///
+    /// # Errors
+    /// As [`Outbox::text`].
+    pub fn enqueue_text(&self, text: &str) -> Result<(), Gone> {
+        self.enqueue(frame::text_frame(self.side, text))
+    }
+
     /// Posts a ping, without blocking.
     pub(super) fn ping(self: &Arc<Self>, payload: &[u8]) -> Result<(), Gone> {
         self.post(frame::ping_frame(self.side, payload))
@@ -83,10 +94,14 @@ impl Outbox {
 
     /// Posts a close, without blocking; what is posted later is refused.
     pub fn close(self: &Arc<Self>, code: u16, reason: &str) {
-        // Gone already is as good as closed.
-        let _gone = self.post(frame::close_frame(self.side, code, reason));
-        self.lock().closing = true;
-        self.turn.notify_all();
+        {
+            let mut state = self.lock();
+            // Gone already is as good as closed.
+            let _gone = self.enqueue_locked(&mut state, frame::close_frame(self.side, code, reason));
+            state.closing = true;
+            self.turn.notify_all();
+        }
+        self.flush();
     }
 
     /// Posts whole frames, without blocking.
@@ -94,21 +109,44 @@ impl Outbox {
     /// # Errors
     /// When the line is shut, or is shut by this because too much waits.
     pub(super) fn post(self: &Arc<Self>, frame: Vec<u8>) -> Result<(), Gone> {
+        self.enqueue(frame)?;
+        self.flush();
+        Ok(())
+    }
+
+    /// Sends what is posted as far as the socket takes it, without blocking, unless somebody is at it already.
+    pub fn flush(self: &Arc<Self>) {
         let mut state = self.lock();
+        if state.posted.is_empty() || std::mem::replace(&mut state.writing, true) {
+            return;
+        }
+        drop(state);
+        self.write_what_fits();
+    }
+
+    fn enqueue(&self, frame: Vec<u8>) -> Result<(), Gone> {
+        self.enqueue_locked(&mut self.lock(), frame)
+    }
+
+    fn enqueue_locked(&self, state: &mut State, frame: Vec<u8>) -> Result<(), Gone> {
         if state.shut || state.closing {
             return Err(Gone);
         }
         state.posted_bytes += frame.len();
         state.posted.push_back(frame);
         if state.posted_bytes > limits::MAX_OUTBOX_BYTES {
-            self.shut_locked(&mut state);
+            self.shut_locked(state);
             return Err(Gone);
         }
-        if !std::mem::replace(&mut state.writing, true) {
-            drop(state);
-            self.write_what_fits();
-        }
         Ok(())
+    }
+
+    /// Writes a text message that may be long, and returns when it has been written.
+    ///
+    /// # Errors
+    /// When the line is shut.
+    pub fn send_text(&self, text: &str) -> Result<(), Gone> {
+        self.send(&frame::text_frame(self.side, text))
     }
 
     /// Writes one frame, and returns when it has been written.
@@ -129,7 +167,7 @@ impl Outbox {
         state.serving += 1;
         drop(state);
         self.write_posted();
-        if (&*self.socket).write_all(frame).is_err() {
+        if self.write(frame).is_err() {
             self.shut();
         }
         self.finish();
@@ -149,6 +187,11 @@ impl Outbox {
     /// How long ago something was written.
     pub(super) fn quiet_for(&self) -> Duration {
         self.lock().last_sent.elapsed()
+    }
+
+    /// How long ago the peer last made room for a chunk.
+    pub(super) fn no_progress_for(&self) -> Duration {
+        self.lock().last_progress.elapsed()
     }
 
     fn shut_locked(&self, state: &mut State) {
@@ -183,7 +226,7 @@ impl Outbox {
     fn write_in_the_background(self: &Arc<Self>, rest: Vec<u8>) {
         let outbox = self.clone();
         let write = move || {
-            if (&*outbox.socket).write_all(&rest).is_err() {
+            if outbox.write(&rest).is_err() {
                 outbox.shut();
             }
             outbox.finish();
@@ -196,11 +239,25 @@ impl Outbox {
         }
     }
 
+    /// Writes all of `bytes`, blocking. Each time the peer makes room counts as progress.
+    fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+        while !bytes.is_empty() {
+            match (&*self.socket).write(bytes) {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(written) => bytes = &bytes[written..],
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+            self.lock().last_progress = Instant::now();
+        }
+        Ok(())
+    }
+
     /// Writes what is posted, blocking. The caller is the writer, and stays it.
     fn write_posted(&self) {
         loop {
             let Some(frame) = self.lock().take_posted() else { return };
-            if (&*self.socket).write_all(&frame).is_err() {
+            if self.write(&frame).is_err() {
                 self.shut();
             }
         }
@@ -209,7 +266,7 @@ impl Outbox {
     /// Writes what is posted, blocking, and lets the next writer in.
     fn finish(&self) {
         while let Some(frame) = self.next_posted() {
-            if (&*self.socket).write_all(&frame).is_err() {
+            if self.write(&frame).is_err() {
                 self.shut();
             }
         }

@@ -15,6 +15,8 @@ pub struct Pulse {
     /// Milliseconds since `started`.
     heard_at: AtomicU64,
     round_trip_ms: AtomicU64,
+    /// Bytes that came, of messages and of parts of one.
+    received: AtomicU64,
     /// The session waits for its own disk, and so does not read.
     waiting: AtomicBool,
     /// How many are waiting in [`Pulse::answers_within`]; nobody is woken otherwise.
@@ -29,6 +31,7 @@ impl Pulse {
             started: Instant::now(),
             heard_at: AtomicU64::new(0),
             round_trip_ms: AtomicU64::new(NO_ROUND_TRIP),
+            received: AtomicU64::new(0),
             waiting: AtomicBool::new(false),
             probing: AtomicUsize::new(0),
             signs: Mutex::new(0),
@@ -46,6 +49,16 @@ impl Pulse {
         Some(self.round_trip_ms.load(Relaxed)).filter(|time| *time != NO_ROUND_TRIP)
     }
 
+    /// Bytes that have come over the line, all in all.
+    pub fn bytes(&self) -> u64 {
+        self.received.load(Relaxed)
+    }
+
+    /// Whether the session waits for its own disk.
+    pub fn is_waiting(&self) -> bool {
+        self.waiting.load(Relaxed)
+    }
+
     /// Whether the session waits for its own disk; its peer counts as alive meanwhile.
     pub fn set_waiting(&self, waiting: bool) {
         self.waiting.store(waiting, Relaxed);
@@ -61,15 +74,21 @@ impl Pulse {
         let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
         let before = *signs;
         let asked = outbox.ping(&self.ping());
-        while asked.is_ok() && *signs == before {
+        while asked.is_ok() && *signs == before && !outbox.is_shut() {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() || outbox.is_shut() {
+            if left.is_zero() {
                 break;
             }
             signs = self.sign.wait_timeout(signs, left).unwrap_or_else(PoisonError::into_inner).0;
         }
         self.probing.fetch_sub(1, Relaxed);
-        *signs != before
+        *signs != before && !outbox.is_shut()
+    }
+
+    /// Bytes came.
+    pub(super) fn received(&self, length: usize) {
+        self.received.fetch_add(length as u64, Relaxed);
+        self.heard();
     }
 
     /// Something was heard.
@@ -81,7 +100,7 @@ impl Pulse {
     }
 
     /// Wakes whoever waits for a sign: there is one, or the line is over.
-    pub(super) fn wake(&self) {
+    pub fn wake(&self) {
         *self.signs.lock().unwrap_or_else(PoisonError::into_inner) += 1;
         self.sign.notify_all();
     }

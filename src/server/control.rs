@@ -47,7 +47,7 @@ pub(super) fn serve(server: &Arc<Server>, http: &tiny_http::Server) {
 fn take(server: &Arc<Server>, mut request: Request) {
     let turn = route(server, &mut request).unwrap_or_else(Turn::Answer);
     match turn {
-        Turn::Answer(answer) => answer.send(request),
+        Turn::Answer(answer) => server.answer(request, answer),
         Turn::Park(id, wants, seconds) => park(server, id, wants, seconds, request),
         Turn::Listing(outbox, path) => {
             let id = random::request_id();
@@ -201,9 +201,9 @@ fn transfer_id(text: &str) -> Result<RequestId, Answer> {
 }
 
 fn ready(server: &Server) -> Turn {
-    match server.ask(|hub| hub.has_room()) {
-        true => json(200, &serde_json::json!({ "status": "ready" })),
-        false => Turn::Answer(replies::busy("the server takes no more clients now")),
+    match server.ask(|hub| hub.is_stopping()) {
+        false => json(200, &serde_json::json!({ "status": "ready" })),
+        true => Turn::Answer(Answer::error(503, "stopping", "the server is stopping")),
     }
 }
 

@@ -28,12 +28,16 @@ pub(super) fn serve(server: &Arc<Server>, id: RequestId, request: &Request) -> R
         let message = format!("the transfer is {}; only a completed one has a file", transfer.status);
         return Err(Answer::error(409, "not complete", &message));
     };
-    let opened =
-        server.spool.open_download(&transfer.filename).and_then(|file| Ok((file.metadata()?.len(), file)));
-    let (size, file) = opened.map_err(|error| match error.kind() {
+    let file = server.spool.open_download(&transfer.filename).map_err(|error| match error.kind() {
         io::ErrorKind::NotFound => Answer::error(410, "gone", "the file was removed from the server since"),
         _ => Answer::error(500, "internal error", &format!("the server can't read the file: {error}")),
     })?;
+    let metadata =
+        file.metadata().map_err(|error| Answer::error(500, "internal error", &error.to_string()))?;
+    let size = metadata.len();
+    if !metadata.is_file() || Some(size) != transfer.size {
+        return Err(changed());
+    }
     let etag = format!("\"{hash}\"");
     if header(request, "if-none-match").is_some_and(|tags| has_tag(&tags, &etag)) {
         return Err(Answer::empty(304).with("ETag", etag));
@@ -49,6 +53,10 @@ pub(super) fn serve(server: &Arc<Server>, id: RequestId, request: &Request) -> R
     }
     let headers = headers(&transfer, hash, &etag, part, size);
     Ok(Turn::Thread(Box::new(move |request| send(file, part, size, headers, request))))
+}
+
+fn changed() -> Answer {
+    Answer::error(410, "gone", "what has the file's name now is not what was verified")
 }
 
 fn send(mut file: File, part: Part, size: u64, headers: Vec<Header>, request: Request) {

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use crate::clock;
 use crate::door::listener::Admission;
 use crate::hub::{Action, Hub, Now};
 use crate::limits;
@@ -48,9 +49,8 @@ struct Server {
     /// Requests that are with the control plane.
     relays: Admission,
     /// Threads that answer a caller.
-    threads: AtomicUsize,
+    threads: Arc<AtomicUsize>,
     started: Instant,
-    started_wall: u64,
 }
 
 /// What the mutex guards.
@@ -78,7 +78,7 @@ struct Link {
 
 /// An action, with what it takes to do it without the mutex.
 enum Effect {
-    Post(Arc<Outbox>, String),
+    Flush(Arc<Outbox>),
     Save(RequestId),
     Reply(Vec<Reply>),
     Forget(RequestId),
@@ -86,8 +86,7 @@ enum Effect {
 
 impl Server {
     fn now(&self) -> Now {
-        let mono = self.started.elapsed().as_millis() as u64;
-        Now { wall: self.started_wall + mono, mono }
+        Now { wall: clock::now_ms(), mono: self.started.elapsed().as_millis() as u64 }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -101,6 +100,11 @@ impl Server {
 
     /// Tells the hub of an event and does what it demands.
     fn act(&self, event: impl FnOnce(&mut Hub, Now) -> Vec<Action>) {
+        self.act_after(event, || ());
+    }
+
+    /// The same, with something that must follow the event and must not wait for its effects.
+    fn act_after(&self, event: impl FnOnce(&mut Hub, Now) -> Vec<Action>, at_once: impl FnOnce()) {
         let now = self.now();
         let effects: Vec<Effect> = {
             let mut state = self.lock();
@@ -109,6 +113,7 @@ impl Server {
             self.wake_timekeeper(&state);
             actions.into_iter().filter_map(|action| self.prepare(&mut state, action)).collect()
         };
+        at_once();
         effects.into_iter().for_each(|effect| self.perform(effect));
         let mut state = self.lock();
         state.acting -= 1;
@@ -124,7 +129,7 @@ impl Server {
                 let message = ToAgent::DownloadRequest {
                     request_id: id,
                     file_key,
-                    chunk_size: Some(self.chunk_size(dialect) as u64),
+                    chunk_size: Some(self.chunk_size() as u64),
                     attempt: v2.then_some(attempt),
                     max_rate: max_rate.filter(|_| v2),
                 };
@@ -148,48 +153,54 @@ impl Server {
 
     fn perform(&self, effect: Effect) {
         match effect {
-            Effect::Post(outbox, text) => {
-                // A line that is gone ends its session, which reports it.
-                let _gone = outbox.text(&text);
-            }
+            Effect::Flush(outbox) => outbox.flush(),
             Effect::Save(id) => {
                 if let Err(error) = self.save(id) {
                     log::error!("the record of {id} is out of date on disk: {error}");
                 }
             }
-            Effect::Reply(replies) => replies.into_iter().for_each(Reply::send),
-            Effect::Forget(id) => self.spool.forget(id),
+            Effect::Reply(replies) => replies.into_iter().for_each(|reply| reply.send(self)),
+            Effect::Forget(id) => {
+                let _turn = self.saving(id);
+                self.spool.forget(id);
+            }
         }
+    }
+
+    /// Waits until nobody else writes or removes the record of this transfer.
+    fn saving(&self, id: RequestId) -> MutexGuard<'_, ()> {
+        self.saving[id.stripe(self.saving.len())].lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Writes a transfer's record as it stands now; a later save never writes an earlier state.
     fn save(&self, id: RequestId) -> Result<(), SpoolError> {
-        let stripe = usize::from(id.to_string().as_bytes()[0]) % self.saving.len();
-        let _turn = self.saving[stripe].lock().unwrap_or_else(PoisonError::into_inner);
+        let _turn = self.saving(id);
         match self.ask(|hub| hub.transfer(id).cloned()) {
             Some(transfer) => self.spool.save(&transfer),
             None => Ok(()), // forgotten in between
         }
     }
 
-    /// A client's line is gone, or given up. Does nothing when it has another one by now.
-    fn leave(&self, client: &ClientId, link: &Link) {
+    /// A client's line is gone, or given up; `at_once` ends what still works for it. Does nothing to a line that it has
+    /// by now instead.
+    fn leave(&self, client: &ClientId, link: &Link, at_once: impl FnOnce()) {
         {
             let mut state = self.lock();
             if state.links.get(client).is_some_and(|now| now.generation == link.generation) {
                 state.links.remove(client);
             }
         }
+        link.pulse.wake(); // nobody needs to wait for its answer any more
         let unheard = link.pulse.unheard_for().as_millis() as u64;
-        self.act(|hub, now| hub.disconnect(client, link.generation, now.wall.saturating_sub(unheard), now));
+        let event = |hub: &mut Hub, now: Now| {
+            hub.disconnect(client, link.generation, now.wall.saturating_sub(unheard), now)
+        };
+        self.act_after(event, at_once);
     }
 
     /// Payload of a chunk that a client is asked for, in bytes.
-    fn chunk_size(&self, dialect: Dialect) -> usize {
-        self.settings.chunk_size.unwrap_or(match dialect {
-            Dialect::V1 => limits::V1_CHUNK_BYTES,
-            Dialect::V2 => limits::V2_CHUNK_BYTES,
-        })
+    fn chunk_size(&self) -> usize {
+        self.settings.chunk_size.unwrap_or(limits::CHUNK_BYTES)
     }
 
     /// When a client was last heard, since the epoch, and its round trip.
@@ -211,7 +222,7 @@ impl Server {
             self.act(Hub::tick);
             let late = self.lock().parked.take_due(self.now().mono);
             for waiting in late {
-                waiting.late(self).send();
+                waiting.late(self).send(self);
             }
             let state = self.lock();
             let now = self.now().mono;
@@ -233,7 +244,10 @@ impl Server {
 impl State {
     fn post(&self, client: &ClientId, generation: u64, message: &ToAgent) -> Option<Effect> {
         let link = self.links.get(client).filter(|link| link.generation == generation)?;
-        Some(Effect::Post(link.outbox.clone(), to_text(message)))
+        // In its place on the wire now, under the mutex: a cancel must never overtake its request. A line that is gone
+        // ends its session, which reports it.
+        let _gone = link.outbox.enqueue_text(&to_text(message));
+        Some(Effect::Flush(link.outbox.clone()))
     }
 
     fn next_due(&self) -> Option<u64> {

@@ -39,8 +39,8 @@ pub(super) struct Reply {
 
 impl Reply {
     /// Sends it; a caller that has gone has no use for it.
-    pub(super) fn send(self) {
-        self.answer.send(self.request);
+    pub(super) fn send(self, server: &Server) {
+        server.answer(self.request, self.answer);
     }
 }
 
@@ -135,7 +135,12 @@ impl Waiting {
 
     /// The answer when the agent said no to a listing.
     pub(super) fn not_listed(self, code: &str, message: &str) -> Reply {
-        let status = if matches!(code, "file_not_found" | "not_shared") { 404 } else { 502 };
+        let status = match code {
+            "file_not_found" | "not_shared" => 404,
+            "bad_request" => 400,
+            "too_many_transfers" => 503,
+            _ => 502,
+        };
         Reply {
             request: self.request,
             answer: Answer::error(status, "not listed", &format!("{code}: {message}")),

@@ -38,6 +38,11 @@ impl Answer {
         self
     }
 
+    /// Bytes of the body.
+    pub(super) fn length(&self) -> usize {
+        self.body.len()
+    }
+
     /// Sends it. A caller that has gone has no use for it.
     pub(super) fn send(self, request: Request) {
         let length = self.body.len();

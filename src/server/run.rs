@@ -2,7 +2,7 @@
 
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
-use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::Instant;
@@ -10,9 +10,8 @@ use std::time::Instant;
 use tiny_http::Request;
 
 use super::parked::Parked;
-use super::replies;
+use super::replies::{self, Answer};
 use super::{Server, State, control, upgrade};
-use crate::clock;
 use crate::door::control_socket::ControlSocket;
 use crate::door::listener::{Admission, Listener, Ticket, raise_descriptor_limit};
 use crate::door::query::split_target;
@@ -20,7 +19,6 @@ use crate::door::{head, relay, reply};
 use crate::exit::Exit;
 use crate::hub::{Config, Hub};
 use crate::limits;
-use crate::protocol::Dialect;
 use crate::settings::ServerSettings;
 use crate::signals;
 use crate::spool::Spool;
@@ -51,8 +49,11 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let spool = Spool::open(&settings.upload_dir)
         .map_err(|error| format!("UPLOAD_DIR={}: {error}", settings.upload_dir.display()))?;
     let address = SocketAddr::new(settings.host, settings.port);
-    let listener = Listener::bind(address).map_err(|error| {
-        format!("PORT={}: can't listen on {address}: {error}; choose a free port", settings.port)
+    let listener = Listener::bind(address).map_err(|error| match error.kind() {
+        io::ErrorKind::AddrNotAvailable => {
+            format!("HOST={}: can't listen there: {error}; choose an address of this machine", settings.host)
+        }
+        _ => format!("PORT={}: can't listen on {address}: {error}; choose a free port", settings.port),
     })?;
     let rest = match settings.control_listen {
         Some(address) => Some(Listener::bind(address).map_err(|error| {
@@ -122,11 +123,15 @@ fn meet(
         Ok(head) => head,
         Err(error) => return error.refuse(&socket),
     };
-    let is_agent = split_target(&head.target).0 == server.settings.ws_path;
+    let ws_path = &server.settings.ws_path;
+    let is_agent = split_target(&head.target).0 == *ws_path;
     match serves {
         Serves::Everything | Serves::AgentsOnly if is_agent => {
-            drop(ticket); // from here on it counts as a client
-            upgrade::serve(server, socket, peer, head);
+            upgrade::serve(server, socket, peer, head, ticket);
+        }
+        _ if head.header("upgrade").is_some_and(|value| value.eq_ignore_ascii_case(b"websocket")) => {
+            let message = format!("agents connect to {ws_path} on the agents' port: set SERVER_URL so");
+            reply::refuse(&socket, 404, "not found", &message, &[]);
         }
         Serves::AgentsOnly => {
             let message = "this port is for agents only; REST is served on CONTROL_LISTEN";
@@ -206,10 +211,9 @@ impl Server {
             earlier: Condvar::new(),
             event: Condvar::new(),
             saving: std::array::from_fn(|_| Mutex::new(())),
-            threads: AtomicUsize::new(0),
+            threads: Arc::default(),
             relays: Admission::new(room.relays),
             started: Instant::now(),
-            started_wall: clock::now_ms(),
         }
     }
 
@@ -236,8 +240,7 @@ impl Server {
 
     /// The largest message that a client may send, in bytes.
     pub(super) fn max_message(&self) -> usize {
-        let chunk = self.chunk_size(Dialect::V1).max(self.chunk_size(Dialect::V2));
-        chunk.max(limits::MIN_MESSAGE_BYTES) + limits::MAX_HEADER_BYTES + 4
+        self.chunk_size().max(limits::MIN_MESSAGE_BYTES) + limits::MAX_HEADER_BYTES + 4
     }
 
     /// Starts the control thread. When tiny_http gives up (it does on any accept error), it is set up again.
@@ -265,17 +268,27 @@ impl Server {
         })
     }
 
+    /// Answers a caller. What the control socket does not take at once might wait for the caller to read, so it is sent
+    /// by a thread of its own: neither the control thread nor a session ever waits for a caller.
+    pub(super) fn answer(&self, request: Request, answer: Answer) {
+        if answer.length() <= limits::MAX_PROMPT_ANSWER_BYTES {
+            answer.send(request);
+        } else {
+            self.in_a_thread(request, Box::new(|request| answer.send(request)));
+        }
+    }
+
     /// Runs `work` on a request in a thread of its own, unless too many do already.
-    pub(super) fn in_a_thread(self: &Arc<Self>, request: Request, work: Box<dyn FnOnce(Request) + Send>) {
+    pub(super) fn in_a_thread(&self, request: Request, work: Box<dyn FnOnce(Request) + Send>) {
         if self.threads.fetch_add(1, Relaxed) >= limits::MAX_FILE_READERS {
             self.threads.fetch_sub(1, Relaxed);
             return replies::busy("too many callers take files; try again").send(request);
         }
-        let server = self.clone();
+        let threads = self.threads.clone();
         let spawned = thread::Builder::new().name("answer".to_owned()).stack_size(limits::SMALL_STACK).spawn(
             move || {
                 work(request);
-                server.threads.fetch_sub(1, Relaxed);
+                threads.fetch_sub(1, Relaxed);
             },
         );
         if let Err(error) = spawned {

@@ -4,7 +4,7 @@
 //! transfer's writer through a bounded channel. A full channel stops its reading, and TCP stops the agent; while it
 //! waits so, the client counts as alive.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::thread::{self, Scope};
 use std::time::Duration;
@@ -28,6 +28,8 @@ pub(super) struct Session<'s> {
     generation: u64,
     line: Line,
     running: HashMap<RequestId, Running>,
+    /// What has run on this line, the last [`limits::MAX_ENDED_IDS`] of it.
+    lately: VecDeque<RequestId>,
 }
 
 /// A transfer that this session is receiving, or has just asked for.
@@ -45,7 +47,7 @@ enum SessionEnd {
 
 impl<'s> Session<'s> {
     pub(super) fn new(server: &'s Server, client: ClientId, generation: u64, line: Line) -> Session<'s> {
-        Session { server, client, generation, line, running: HashMap::new() }
+        Session { server, client, generation, line, running: HashMap::new(), lately: VecDeque::new() }
     }
 
     /// Runs until the line ends. When this returns the client is gone from the hub and all writers have ended.
@@ -57,9 +59,11 @@ impl<'s> Session<'s> {
                     break end;
                 }
             };
-            self.leave();
-            // Without their channels the writers end, and the scope can.
-            self.running.clear();
+            // Gone at once, not when its writers have ended; without their channels they do, and the scope can.
+            let running = std::mem::take(&mut self.running);
+            let (outbox, pulse) = (self.line.outbox().clone(), self.line.pulse().clone());
+            let link = Link { generation: self.generation, outbox, pulse };
+            self.server.leave(&self.client, &link, || drop(running));
             match end {
                 SessionEnd::Line(end) => {
                     log::info!("{client} is gone: {end}");
@@ -71,12 +75,6 @@ impl<'s> Session<'s> {
                 }
             }
         });
-    }
-
-    /// The client is gone: at once, not when its writers have ended.
-    fn leave(&self) {
-        let (outbox, pulse) = (self.line.outbox().clone(), self.line.pulse().clone());
-        self.server.leave(&self.client, &Link { generation: self.generation, outbox, pulse });
     }
 
     fn read_one<'scope>(&mut self, scope: &'scope Scope<'scope, '_>) -> Result<(), SessionEnd>
@@ -101,11 +99,6 @@ impl<'s> Session<'s> {
             }
             ToServer::Heartbeat { .. } => Ok(()), // being heard is all that it is for
             ToServer::UploadStart { request_id, filename, filesize, attempt } => {
-                log::info!(
-                    "upload_start for {request_id} filename={} size={filesize} clientId={}",
-                    printable(&filename),
-                    self.client
-                );
                 let event = Event::Start { attempt, filename: &filename, size: filesize };
                 self.step(request_id, event, Bytes::new(), scope)
             }
@@ -119,7 +112,7 @@ impl<'s> Session<'s> {
             ToServer::Error { request_id: Some(id), code, message, attempt } => {
                 let waiting = self.server.lock().parked.take_listing(id);
                 if let Some(waiting) = waiting {
-                    waiting.not_listed(code.as_deref().unwrap_or_default(), &message).send();
+                    waiting.not_listed(code.as_deref().unwrap_or_default(), &message).send(self.server);
                     return Ok(());
                 }
                 let event = Event::Error { attempt, code: code.as_deref(), message: &message };
@@ -140,12 +133,12 @@ impl<'s> Session<'s> {
             ToServer::Listing { request_id, entries, truncated } => {
                 let waiting = self.server.lock().parked.take_listing(request_id);
                 if let Some(waiting) = waiting {
-                    waiting.listed(&entries, truncated).send();
+                    waiting.listed(&entries, truncated).send(self.server);
                 }
                 Ok(())
             }
             ToServer::Unknown => {
-                log::info!("{} sent a message of a type that this version does not know", self.client);
+                log::debug!("{} sent a message of a type that this version does not know", self.client);
                 Ok(())
             }
         }
@@ -225,13 +218,30 @@ impl<'s> Session<'s> {
         });
         match asked {
             (Expected::Attempt(attempt), dialect) => {
+                self.remember(id);
                 let max_size = self.server.settings.max_file_size.unwrap_or(u64::MAX);
                 let inbound = Inbound::new(attempt, dialect.unwrap_or(Dialect::V1), max_size);
                 self.running.insert(id, Running { inbound, attempt, writer: None });
                 Ok(true)
             }
             (Expected::Late, _) => Ok(false),
+            // The hub may have forgotten a transfer whose chunks are still in flight.
+            (Expected::Never, _) if self.lately.contains(&id) => Ok(false),
             (Expected::Never, _) => Err(Violation::UnknownRequest { id }),
+        }
+    }
+
+    /// Notes what runs on this line, and sweeps out what others have ended while the client was silent.
+    fn remember(&mut self, id: RequestId) {
+        if self.lately.len() == limits::MAX_ENDED_IDS {
+            self.lately.pop_front();
+        }
+        self.lately.push_back(id);
+        if self.running.len() >= limits::MAX_ENDED_IDS {
+            self.server.ask(|hub| {
+                self.running
+                    .retain(|id, _| hub.transfer(*id).is_some_and(|transfer| !transfer.status.is_final()));
+            });
         }
     }
 
@@ -246,7 +256,22 @@ impl<'s> Session<'s> {
         's: 'scope,
     {
         let (server, attempt) = (self.server, self.running[&id].attempt);
-        if server.ask(|hub| hub.begin(id, attempt, source_name, size)) == Begun::Unwanted {
+        log::info!(
+            "upload_start for {id} filename={} size={size} clientId={} attempt={attempt}",
+            printable(&source_name),
+            self.client
+        );
+        let (stop_in, stop) = bounded::<Infallible>(0);
+        let begun = {
+            // Together, so that nobody can end the transfer without ending its writer.
+            let mut state = server.lock();
+            let begun = state.hub.begin(id, attempt, source_name, size);
+            if begun == Begun::Wanted {
+                state.stops.insert(id, stop_in);
+            }
+            begun
+        };
+        if begun == Begun::Unwanted {
             self.running.remove(&id);
             return;
         }
@@ -257,10 +282,9 @@ impl<'s> Session<'s> {
             Err(failure) => return self.fail(id, failure),
         };
         let (pieces_in, pieces) = bounded(limits::WRITER_QUEUE_CHUNKS);
-        let (stop_in, stop) = bounded::<Infallible>(0);
-        server.lock().stops.insert(id, stop_in);
-        let (client, outbox) = (self.client.clone(), self.line.outbox().clone());
-        let writer = Writer { server, client, id, attempt, pieces, stop, outbox };
+        let (client, outbox, pulse) =
+            (self.client.clone(), self.line.outbox().clone(), self.line.pulse().clone());
+        let writer = Writer { server, client, id, attempt, size, pieces, stop, outbox, pulse };
         let name = format!("write {}", self.client);
         let builder = thread::Builder::new().name(name).stack_size(limits::SMALL_STACK);
         match builder.spawn_scoped(scope, move || writer.run(part)) {
@@ -268,7 +292,6 @@ impl<'s> Session<'s> {
                 self.running.get_mut(&id).expect("it is running").writer = Some(pieces_in);
             }
             Err(error) => {
-                server.lock().stops.remove(&id);
                 let message = format!("the server has no thread for it: {error}");
                 self.fail(id, Failure::new(FailureCode::WriteFailed, message));
             }

@@ -22,7 +22,7 @@ impl Server {
         self.wait_until(running, |state| state.hub.is_stopped());
         let waiting = self.lock().parked.take_due(u64::MAX);
         for caller in waiting {
-            caller.late(self).send();
+            caller.late(self).send(self);
         }
         let links: Vec<_> = self.lock().links.values().cloned().collect();
         log::info!("stopping: {} clients are told to come back", links.len());

@@ -11,6 +11,7 @@ use super::session::Session;
 use super::{Link, Server};
 use crate::clock;
 use crate::door::head::Head;
+use crate::door::listener::Ticket;
 use crate::door::query::{parse_query, split_target};
 use crate::door::reply::refuse;
 use crate::limits;
@@ -33,10 +34,20 @@ impl No {
 }
 
 /// Serves a client until its line ends, or refuses it.
-pub(super) fn serve(server: &Arc<Server>, socket: TcpStream, peer: SocketAddr, head: Head) {
+/// Its ticket for the door is given back when it is in, or has been answered.
+pub(super) fn serve(
+    server: &Arc<Server>,
+    socket: TcpStream,
+    peer: SocketAddr,
+    head: Head,
+    ticket: Ticket<'_>,
+) {
     let socket = Arc::new(socket);
     match open(server, &socket, peer, head) {
-        Ok((client, generation, line)) => Session::new(server, client, generation, line).run(),
+        Ok((client, generation, line)) => {
+            drop(ticket); // from here on it counts as a client
+            Session::new(server, client, generation, line).run();
+        }
         Err(no) => {
             log::warn!("agent at {peer} refused: {} {}: {}", no.status, no.error, no.message);
             refuse(&socket, no.status, no.error, &no.message, no.headers);
@@ -53,26 +64,13 @@ fn open(
     let client = authorize(server, &head)?;
     let response = answer_handshake(&head)?;
     if !server.ask(|hub| hub.has_room()) {
-        let headers = &[("Retry-After", "30")][..];
-        return Err(No { headers, ..No::new(503, "busy", "the server takes no more clients now") });
+        return Err(full());
     }
     make_way(server, &client, peer)?;
-    let max_message = server.max_message();
-    let keeping = Keeping { beat: server.settings.heartbeat, max_message };
+    let keeping = Keeping { beat: server.settings.heartbeat, max_message: server.max_message() };
     let gone = |error: std::io::Error| No::new(400, "bad request", error.to_string());
     let line = Line::accepted(socket.clone(), head.tail, keeping).map_err(gone)?;
-    let generation = enter(server, &client, peer, &line)?;
-    // Nothing is posted to this line before it registers or two seconds have gone, so this comes first.
-    let mut socket: &TcpStream = socket;
-    if socket.write_all(&response).is_err() {
-        line.outbox().shut(); // its session finds out, and leaves
-    }
-    let hello = ToAgent::Hello {
-        server_time: clock::iso8601(clock::now_ms()),
-        protocol: Some(Dialect::V2.number()),
-        heartbeat_seconds: Some(server.settings.heartbeat.as_secs()),
-    };
-    let _gone = line.outbox().text(&to_text(&hello)); // likewise
+    let generation = enter(server, &client, peer, &line, &response, socket)?;
     log::info!("{client} connected address={peer}");
     Ok((client, generation, line))
 }
@@ -143,7 +141,7 @@ fn make_way(server: &Server, client: &ClientId, peer: SocketAddr) -> Result<(), 
     }
     log::warn!("{client} connects from {peer}; its line of before does not answer and is given up");
     link.outbox.shut();
-    server.leave(client, &link);
+    server.leave(client, &link, || ());
     Ok(())
 }
 
@@ -152,13 +150,34 @@ fn taken(client: &ClientId) -> No {
     No { headers: &[("Retry-After", "10")], ..No::new(409, "already connected", message) }
 }
 
-/// Puts the line where others find it.
-fn enter(server: &Server, client: &ClientId, peer: SocketAddr, line: &Line) -> Result<u64, No> {
+fn full() -> No {
+    No { headers: &[("Retry-After", "30")], ..No::new(503, "busy", "the server takes no more clients now") }
+}
+
+/// Tells the hub, accepts the handshake, says hello, and only then puts the line where others find and write to it.
+fn enter(
+    server: &Server,
+    client: &ClientId,
+    peer: SocketAddr,
+    line: &Line,
+    response: &[u8],
+    mut socket: &TcpStream,
+) -> Result<u64, No> {
     let now = server.now();
-    let mut state = server.lock();
-    // Somebody else with this id may have been quicker since `make_way`.
-    let generation = state.hub.connect(client, peer.to_string(), now).ok_or_else(|| taken(client))?;
     let (outbox, pulse) = (line.outbox().clone(), line.pulse().clone());
+    let connected =
+        server.ask(|hub| hub.connect(client, peer.to_string(), now).ok_or_else(|| hub.has_room()));
+    // Somebody else with this id may have been quicker since `make_way`.
+    let generation = connected.map_err(|has_room| if has_room { taken(client) } else { full() })?;
+    let hello = ToAgent::Hello {
+        server_time: clock::iso8601(now.wall),
+        protocol: Some(Dialect::V2.number()),
+        heartbeat_seconds: Some(server.settings.heartbeat.as_secs()),
+    };
+    if socket.write_all(response).is_err() || outbox.text(&to_text(&hello)).is_err() {
+        outbox.shut(); // its session finds out, and leaves
+    }
+    let mut state = server.lock();
     state.links.insert(client.clone(), Link { generation, outbox, pulse });
     server.wake_timekeeper(&state);
     Ok(generation)

@@ -11,7 +11,8 @@ use crossbeam_channel::{Receiver, select};
 
 use super::Server;
 use crate::hub::Begun;
-use crate::line::{Bytes, Outbox};
+use crate::limits;
+use crate::line::{Bytes, Outbox, Pulse};
 use crate::names::{ClientId, RequestId, Sha256Hash};
 use crate::protocol::{ToAgent, to_text};
 use crate::spool::Part;
@@ -35,10 +36,13 @@ pub(super) struct Writer<'s> {
     pub(super) client: ClientId,
     pub(super) id: RequestId,
     pub(super) attempt: u32,
+    /// As the agent stated it, in bytes.
+    pub(super) size: u64,
     pub(super) pieces: Receiver<Piece>,
     /// Disconnected when the transfer has been ended by somebody else.
     pub(super) stop: Receiver<Infallible>,
     pub(super) outbox: Arc<Outbox>,
+    pub(super) pulse: Arc<Pulse>,
 }
 
 /// How the pieces ended.
@@ -52,6 +56,11 @@ enum Ending {
 impl Writer<'_> {
     /// Runs to the end of the attempt.
     pub(super) fn run(self, mut part: Part) {
+        if self.size >= limits::LARGE_FILE_BYTES
+            && let Err(error) = self.server.save(self.id)
+        {
+            log::warn!("the record of {} does not say that it runs: {error}", self.id);
+        }
         match self.receive(&mut part) {
             Ending::Complete(stated) => self.finish(part, stated),
             Ending::Failed(failure) => self.fail(part, failure),
@@ -61,10 +70,15 @@ impl Writer<'_> {
 
     fn receive(&self, part: &mut Part) -> Ending {
         loop {
+            let bytes_before = self.pulse.bytes();
             let piece = select! {
                 recv(self.pieces) -> piece => piece,
                 recv(self.stop) -> _ => return Ending::Stopped,
                 default(self.server.settings.stall) => {
+                    // The session may wait for another writer's disk, or a chunk may come slowly: neither is silence.
+                    if self.pulse.is_waiting() || self.pulse.bytes() - bytes_before >= limits::MIN_PROGRESS_BYTES {
+                        continue;
+                    }
                     let seconds = self.server.settings.stall.as_secs();
                     let message = format!("no byte came for {seconds} s");
                     return Ending::Failed(Failure::new(FailureCode::Stalled, message));
