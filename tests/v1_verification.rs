@@ -127,7 +127,10 @@ fn a_checksum_that_is_none_fails() {
 
         pull.client.say(&json!({"type": "upload_end", "requestId": id, "checksum": checksum, "filesize": 1}));
 
-        let transfer = pull.server.get(&format!("/transfers/{id}?wait=5")).expect(200);
+        let transfer = support::wait::eventually("the attempt has ended with a reason", || {
+            let transfer = pull.server.transfer(id);
+            transfer["failure"].is_object().then_some(transfer)
+        });
         assert_ne!(transfer["status"], "completed", "{checksum}: {transfer}");
         pull.server.assert_downloads(&[]);
     }

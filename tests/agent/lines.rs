@@ -84,6 +84,33 @@ fn an_agent_comes_back_after_the_server_did_and_goes_on() {
 }
 
 #[test]
+fn a_server_that_is_killed_in_mid_pull_finishes_it_after_its_restart() {
+    let server = Server::start(&[]);
+    let proxy = Proxy::start(server.port);
+    let home = TempDir::new();
+    let content = random_file(&home.join("file"), 4, 3_000_000);
+    let path = home.join("file");
+    let settings = [("FILE_PATH", path.to_str().unwrap()), ("MAX_RATE", "3M")];
+    let _agent = Agent::start_in(home, &proxy.url(), "shop-001", &settings);
+    server.lists_agent("shop-001");
+    let id = server.pull_id("shop-001");
+    server.has_bytes(&id);
+
+    let folder = server.kill();
+    let server = Server::start_in(folder, &[]);
+    let found = server.transfer(&id);
+    assert_eq!(
+        (&found["status"], &found["failure"]["code"]),
+        (&json!("interrupted"), &json!("server_restarted"))
+    );
+    server.assert_downloads(&[]);
+    proxy.point_at(server.port);
+
+    let transfer = server.assert_verified(&id, &content);
+    server.assert_downloads(&[(transfer["filename"].as_str().unwrap(), &sha256(&content))]);
+}
+
+#[test]
 fn a_second_agent_with_the_same_id_is_refused_until_the_first_is_gone() {
     let server = Server::start(&[]);
     let home = TempDir::new();

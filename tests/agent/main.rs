@@ -2,6 +2,7 @@
 #![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
 
 mod changing;
+mod chaos;
 mod files;
 mod lines;
 mod load;

@@ -144,10 +144,22 @@ fn closed_as_unauthorised_by_v1_it_ends_with_3() {
     let close = CloseFrame { code: 4001.into(), reason: "unauthorized".into() };
     line.socket.close(Some(close)).unwrap();
     while line.socket.read().is_ok() {}
-    drop(line);
 
     assert_eq!(agent.program.wait_exit(), 3);
     assert!(agent.program.output().contains("unauthorized"), "it says why");
+}
+
+#[test]
+fn a_server_that_says_goodbye_and_does_not_hang_up_is_left_all_the_same() {
+    let server = V1Server::start();
+    let mut agent = Agent::start(&server.url(), "shop-001", &[("RECONNECT", "false")]);
+    let mut line = server.accept();
+    line.hear_text();
+
+    line.socket.close(None).unwrap();
+
+    assert_eq!(agent.program.wait_exit(), 1); // which waits 20 s; three beats of a v1 line are 45
+    drop(line);
 }
 
 #[test]

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, getrlimit, setrlimit};
 
-use crate::support::http::Wire;
+use crate::support::healthy::Healthy;
+use crate::support::http::{Came, Wire};
 use crate::support::raw_line::RawLine;
 use crate::support::server::{SECRET, Server};
 use crate::support::v1_client::V1Client;
@@ -13,6 +14,8 @@ use crate::support::wait::SOON;
 
 /// The bound for a head and a body is 10 s; a machine under load may take a little longer to notice.
 const CLOSED_BY: Duration = Duration::from_secs(16);
+/// Connections that are not known to be a client's (`limits::MAX_DOOR_CONNECTIONS`).
+const MAX_DOOR_CONNECTIONS: u64 = 4096;
 const PROMPT: Duration = Duration::from_secs(5);
 
 #[test]
@@ -72,11 +75,46 @@ fn drip(wire: &mut Wire, head: &str, mut meanwhile: impl FnMut()) -> Duration {
     begun_at.elapsed()
 }
 
+/// As many descriptors as this process may have.
+fn raise_descriptor_limit() -> u64 {
+    let limit = getrlimit(Resource::Nofile);
+    let most = rustix::process::Rlimit { current: limit.maximum, ..limit };
+    setrlimit(Resource::Nofile, most).expect("up to the maximum");
+    limit.maximum.unwrap_or(u64::MAX)
+}
+
+#[test]
+fn strangers_at_the_agents_door_are_bounded_too() {
+    if raise_descriptor_limit() < 8000 {
+        return; // this machine does not let a test be so many
+    }
+    let server = Server::start(&[("LOG_LEVEL", "error")]);
+    let healthy = Healthy::connect(&server);
+    let request = b"GET /ws?clientId=stranger&token=wrong HTTP/1.1\r\nHost: localhost\r\n\r\n";
+    let mut strangers = Vec::new();
+    for _ in 0..14 {
+        let mut troop: Vec<_> = (0..500).map(|_| Wire::connect(server.port)).collect();
+        troop.iter_mut().for_each(|stranger| stranger.send(request));
+        for stranger in &mut troop {
+            // Refused, or turned away, or dropped; never left waiting.
+            let came = stranger.read_some(crate::support::wait::Deadline::soon());
+            assert!(!matches!(came, Came::Nothing), "no answer");
+        }
+        strangers.extend(troop); // and none closes
+        let threads = server.program.status("Threads");
+        assert!(threads <= MAX_DOOR_CONNECTIONS + 50, "{threads} threads for {} strangers", strangers.len());
+    }
+    drop(strangers);
+    crate::support::wait::eventually("the honest client is served", || {
+        let answer = server.post(&format!("/download/{}", Healthy::ID), &serde_json::json!({}));
+        (answer.status == 202).then_some(())
+    });
+    healthy.is_pulled_from(&server);
+}
+
 #[test]
 fn a_thousand_idle_connections_keep_nobody_out_and_leave_no_thread() {
-    let limit = getrlimit(Resource::Nofile);
-    setrlimit(Resource::Nofile, rustix::process::Rlimit { current: limit.maximum, ..limit })
-        .expect("up to the maximum");
+    raise_descriptor_limit();
     let server = Server::start(&[]);
     server.get("/clients").expect(200);
     let threads = server.program.status("Threads");

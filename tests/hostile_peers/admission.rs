@@ -177,3 +177,16 @@ fn an_upgrade_that_is_none_is_refused() {
     assert_eq!(server.clients(), [Healthy::ID]);
     healthy.is_all_there_is(&server);
 }
+
+#[test]
+fn more_clients_than_there_is_room_for_are_503_and_told_when_to_come_back() {
+    let server = Server::start(&[("MAX_CLIENTS", "1")]);
+    let healthy = Healthy::connect(&server);
+    let target = format!("/ws?clientId=shop-001&token={SECRET}");
+
+    let answer = refused(server.port, target.as_bytes(), "");
+
+    assert_eq!(answer.status, 503);
+    assert!(answer.header("retry-after").is_some_and(|seconds| seconds.parse::<u32>().is_ok()), "{answer:?}");
+    healthy.is_all_there_is(&server);
+}

@@ -205,6 +205,22 @@ fn a_flood_of_pings_from_a_peer_that_reads_nothing_does_no_harm() {
 }
 
 #[test]
+fn text_where_a_chunk_is_due_closes_the_line_and_leaves_no_file() {
+    let server = Server::start(&[]);
+    let healthy = Healthy::connect(&server);
+    let mut hostile = RawLine::connect(&server, "hostile");
+    let id = server.pull_id("hostile");
+    server.reaches(&id, "requested");
+    let start = format!(r#"{{"type":"upload_start","requestId":"{id}","filename":"f","filesize":10}}"#);
+    hostile.send(FIN | TEXT, Masking::Masked, start.as_bytes());
+    hostile.send(FIN | TEXT, Masking::Masked, &chunk(&id, 1, b"0123456789"));
+
+    assert_eq!(hostile.closed_by_server(), Some(1008));
+    server.reaches(&id, "interrupted");
+    healthy.is_all_there_is(&server);
+}
+
+#[test]
 fn a_close_in_mid_chunk_leaves_no_file() {
     let server = Server::start(&[]);
     let healthy = Healthy::connect(&server);
