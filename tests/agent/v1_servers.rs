@@ -195,3 +195,23 @@ fn what_a_hostile_server_says_ends_at_most_its_line() {
     drop(line);
     assert!(!agent.program.output().contains("panicked"), "{}", agent.program.output());
 }
+
+#[test]
+fn after_a_violation_it_dials_again_though_the_server_does_not_read() {
+    let server = V1Server::start();
+    let home = TempDir::new();
+    let path = home.join("file");
+    random_file(&path, 3, 40_000_000); // more than the sockets hold
+    let settings = [("FILE_PATH", path.to_str().unwrap()), ("TOKEN_IN_URL", "true")];
+    let agent = Agent::start_in(home, &server.url(), "shop-001", &settings);
+    let mut line = server.accept();
+    line.hear_text();
+    line.ask(ID, &Value::Null, 65536);
+    line.hear();
+
+    line.say_raw(r#"{"type":"cancel"}"#);
+
+    agent.program.wait_line("broke the protocol");
+    let _next = server.accept();
+    drop(line);
+}

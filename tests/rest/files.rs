@@ -168,3 +168,25 @@ fn a_caller_that_takes_a_file_and_stops_reading_disturbs_nobody() {
     assert!(server.get(&path).body == content);
     drop(stopped);
 }
+
+#[test]
+fn what_has_taken_the_name_of_a_verified_file_is_not_served_as_it() {
+    let (server, _client, path) = completed("pos.db", b"verified");
+    let transfer = server.transfer(path.split('/').nth(2).unwrap());
+    let download = transfer["outPath"].as_str().unwrap();
+
+    std::fs::write(download, b"verified, and more").unwrap();
+    assert_eq!(server.get(&path).status, 410, "another size");
+
+    std::fs::remove_file(download).unwrap();
+    std::os::unix::fs::symlink("/etc/hostname", download).unwrap();
+    assert_eq!(server.get(&path).status, 410, "a link");
+}
+
+#[test]
+fn a_cleaner_that_removes_the_control_socket_cuts_nobody_off() {
+    let (server, _client, path) = completed("pos.db", b"x");
+    std::fs::remove_file(server.uploads.join(".towline/control.sock")).unwrap();
+    assert_eq!(server.get("/healthz").status, 200);
+    assert_eq!(server.get(&path).body, b"x");
+}
