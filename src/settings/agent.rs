@@ -35,7 +35,7 @@ const SETTINGS: [Setting; 19] = [
         "files and folders that can be asked for by name, such as logs=/var/log/pos,db=/var/lib/pos/pos.db",
     ),
     Setting::plain("META", "JSON", "{}", "labels of this machine, such as {\"region\":\"west\"}"),
-    Setting::plain("CHUNK_SIZE", "SIZE", "", "bytes a message; unless set, what the server asks for"),
+    Setting::plain("CHUNK_SIZE", "SIZE", "", "most bytes a message; where the server asks for fewer, it gets fewer"),
     Setting::plain(
         "MAX_RATE",
         "RATE",
