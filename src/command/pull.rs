@@ -79,7 +79,7 @@ impl Order {
             return Err(UsageError::Argument { wanted });
         }
         let body = PullBody {
-            file_key: given.parsed_flag("--file-key", |text| text.parse::<FileKey>())?,
+            file_key: given.parsed_flag("--file-key", value::name::<FileKey>)?,
             max_rate: given.parsed_flag("--max-rate", |text| match value::size(text) {
                 Ok(0) => Err("more than 0 bytes a second".to_owned()),
                 Ok(_) => Ok(text.to_owned()),

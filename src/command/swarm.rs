@@ -11,7 +11,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{human, say, worse};
 use crate::exit::Exit;
-use crate::names::{BadName, ClientId};
+use crate::names::ClientId;
 use crate::settings::{AGENT, AgentSettings, Flag, Given, Program, UsageError, value};
 use crate::{agent, limits, logging};
 
@@ -50,8 +50,8 @@ impl Order {
             _ => return Err(wanted()),
         };
         let names = |prefix: &str| {
-            let names = (1..=count).map(|number| format!("{prefix}{number:03}").parse());
-            names.collect::<Result<Vec<ClientId>, BadName>>()
+            let names = (1..=count).map(|number| value::name(&format!("{prefix}{number:03}")));
+            names.collect::<Result<Vec<ClientId>, String>>()
         };
         let prefixed = given.parsed_flag("--prefix", names)?;
         Ok(Order {
@@ -142,7 +142,10 @@ mod tests {
             (&["0"], "expected the number"),
             (&["10001"], "expected the number"),
             (&["1", "2"], "expected the number"),
-            (&["1", "--prefix", "../"], "--prefix=../ (from the command line): expected a client id is"),
+            (
+                &["1", "--prefix", "../"],
+                "--prefix=../ (from the command line): expected a valid name: a client id is",
+            ),
             (&["1", "--size", "big"], "--size=big (from the command line): expected a whole number"),
         ] {
             let text = error(read(args).map(|_| ()));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 use serde_json::{Map, Value};
 
-use super::value::BadValue;
+use super::value::{self, BadValue};
 use super::{Given, Kind, Program, Secret, ServerUrl, Setting, UsageError};
 use crate::limits;
 use crate::names::{ClientId, ShareName, printable};
@@ -151,7 +151,7 @@ fn host_name() -> String {
 }
 
 fn client_id(given: &Given, host_name: &str) -> Result<ClientId, UsageError> {
-    if let Some(id) = given.parsed("CLIENT_ID", str::parse)? {
+    if let Some(id) = given.parsed("CLIENT_ID", value::name)? {
         return Ok(id);
     }
     host_name.parse().map_err(|wanted| UsageError::Missing {
@@ -254,7 +254,7 @@ mod tests {
         let long = format!("{{\"a\":\"{}\"}}", "x".repeat(limits::MAX_META_BYTES));
         let many: Vec<String> = (0..=limits::MAX_SHARES).map(|n| format!("s{n}=/")).collect();
         for (name, value, wanted) in [
-            ("CLIENT_ID", "../x", "a client id is"),
+            ("CLIENT_ID", "../x", "): expected a valid name: a client id is"),
             ("CLIENT_ID", "a b", "a client id is"),
             ("CHUNK_SIZE", "1", "1024 to 4194304 bytes"),
             ("MAX_RATE", "0", "at least 1024 bytes"),
