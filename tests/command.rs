@@ -188,6 +188,7 @@ fn what_goes_wrong_has_its_exit_code_and_one_line() {
         (&["show"], SECRET, 2, "expected the id of one transfer"),
         (&["pull"], SECRET, 2, "expected 1 to 256 clients"),
         (&["nonsense"], SECRET, 2, "no such command: nonsense"),
+        (&["help", "nonsense"], SECRET, 2, "no such command: nonsense"),
         (&["demo", "--size", "11G"], SECRET, 2, "--size=11G"),
         (&["swarm", "0"], SECRET, 2, "expected the number of agents"),
         (&["server"], SECRET, 2, "AUTH_SECRET is not set"),
@@ -210,6 +211,7 @@ fn every_help_is_there() {
         vec![(vec![], "Commands:"), (vec!["--help"], "Commands:"), (vec!["--version"], "towline 0")];
     for name in ["demo", "clients", "pull", "transfers", "show", "cancel", "swarm", "server", "agent"] {
         all.push((vec![name, "--help"], "Usage: towline"));
+        all.push((vec!["help", name], "Usage: towline"));
         all.push((vec![name, "-V"], "towline"));
     }
     for (args, wanted) in all {
