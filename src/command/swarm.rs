@@ -12,7 +12,7 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use super::{human, say, worse};
 use crate::exit::Exit;
 use crate::names::ClientId;
-use crate::settings::{AGENT, AgentSettings, Flag, Given, Program, UsageError, value};
+use crate::settings::{AgentSettings, Flag, Given, Program, SWARM_SETTINGS, UsageError, value};
 use crate::{agent, limits, logging};
 
 /// `towline swarm` as its user sees it.
@@ -20,14 +20,14 @@ pub const SWARM: Program = Program {
     name: "towline swarm",
     about: "Runs many agents in one process, each with its own line and a generated file.",
     arguments: "N",
-    settings: AGENT.settings,
+    settings: SWARM_SETTINGS,
     flags: &[
         Flag { name: "--size", takes: "SIZE", help: "size of the file of each agent [100M]" },
         Flag { name: "--prefix", takes: "TEXT", help: "client ids are this and a number [swarm-]" },
     ],
     notes: "\
-The settings are those of an agent; CLIENT_ID, FILE_PATH and SHARES are not used. The file is made while it is
-sent, is the same each time, and is sent for every file key. What the agents log is shown from warnings on, or
+The settings are those of an agent, without its name and its files. The file is made while it is sent, is the
+same each time, and is sent for every file key. What the agents log is shown from warnings on, or
 all of it with LOG_LEVEL=debug. Ctrl-C ends it.",
 };
 
@@ -67,8 +67,8 @@ impl Order {
 /// When it was started wrongly.
 pub fn run(given: &Given) -> Result<Exit, UsageError> {
     let order = Order::read(given)?;
-    // The name stands for a host name that may be no client id: each agent gets its own.
-    let settings = AgentSettings::read_on(given, order.names[0].as_str())?;
+    // The name of the first: each agent gets its own below.
+    let settings = AgentSettings::read_nameless(given, order.names[0].clone())?;
     logging::start(match settings.log_level {
         log::LevelFilter::Info => log::LevelFilter::Warn,
         other => other,
@@ -129,6 +129,12 @@ fn may_open(count: u64) -> bool {
 mod tests {
     use super::super::testing::{error, given};
     use super::*;
+
+    #[test]
+    fn the_settings_that_name_an_agent_and_its_files_are_not_there() {
+        let names: Vec<_> = SWARM.settings.iter().map(|setting| setting.name).collect();
+        assert!(["CLIENT_ID", "FILE_PATH", "SHARES"].iter().all(|name| !names.contains(name)), "{names:?}");
+    }
 
     #[test]
     fn orders() {

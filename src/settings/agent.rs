@@ -23,10 +23,12 @@ Nothing outside FILE_PATH and SHARES can be read through it. It listens on no po
 Exit codes: 0 done, 1 failed, 2 bad usage or setting, 3 not authorised (with RECONNECT=false).",
 };
 
+/// What every agent of a swarm takes: all but its name and its files, which stand at the front of the table.
+pub const SWARM_SETTINGS: &[Setting] = SETTINGS.split_at(OWN).1;
+
+const OWN: usize = 3;
 const SETTINGS: [Setting; 19] = [
-    Setting::plain("SERVER_URL", "URL", "ws://localhost:8080/ws", "where the server takes agents"),
     Setting::plain("CLIENT_ID", "ID", "", "this machine's name at the server; unless set, its host name"),
-    Setting::secret("AUTH_SECRET", "required; the secret that the server knows"),
     Setting::plain("FILE_PATH", "FILE", "", "the file that is sent when none is named"),
     Setting::plain(
         "SHARES",
@@ -34,6 +36,8 @@ const SETTINGS: [Setting; 19] = [
         "",
         "files and folders that can be asked for by name, such as logs=/var/log/pos,db=/var/lib/pos/pos.db",
     ),
+    Setting::plain("SERVER_URL", "URL", "ws://localhost:8080/ws", "where the server takes agents"),
+    Setting::secret("AUTH_SECRET", "required; the secret that the server knows"),
     Setting::plain("META", "JSON", "{}", "labels of this machine, such as {\"region\":\"west\"}"),
     Setting::plain(
         "CHUNK_SIZE",
@@ -122,19 +126,29 @@ impl AgentSettings {
         AgentSettings::read_on(given, &host_name())
     }
 
-    /// As [`AgentSettings::read`], on a machine with this host name, and whatever the arguments are.
+    /// As [`AgentSettings::read`], on a machine with this host name.
+    fn read_on(given: &Given, host_name: &str) -> Result<AgentSettings, UsageError> {
+        let shared = AgentSettings::read_nameless(given, client_id(given, host_name)?)?;
+        Ok(AgentSettings {
+            file_path: given.text("FILE_PATH").map(PathBuf::from),
+            shares: given.parsed("SHARES", |text| shares(text, given))?.unwrap_or_default(),
+            ..shared
+        })
+    }
+
+    /// Checks what [`SWARM_SETTINGS`] has, for an agent of this name without files.
     ///
     /// # Errors
     /// As above.
-    pub fn read_on(given: &Given, host_name: &str) -> Result<AgentSettings, UsageError> {
+    pub fn read_nameless(given: &Given, client_id: ClientId) -> Result<AgentSettings, UsageError> {
         Ok(AgentSettings {
+            client_id,
+            file_path: None,
+            shares: Vec::new(),
             auth_secret: given.auth_secret()?,
             server_url: ServerUrl::read(given)?,
-            client_id: client_id(given, host_name)?,
-            file_path: given.text("FILE_PATH").map(PathBuf::from),
             chunk_size: given.chunk_size()?,
             reconnect: given.text("RECONNECT") != Some("false"),
-            shares: given.parsed("SHARES", |text| shares(text, given))?.unwrap_or_default(),
             meta: given.parsed("META", meta)?.unwrap_or_default(),
             max_rate: given.size("MAX_RATE", limits::MIN_RATE..=u64::MAX)?,
             token_in_url: given.truth("TOKEN_IN_URL")?,
