@@ -270,6 +270,20 @@ fn a_pull_can_be_cancelled_from_elsewhere() {
 }
 
 #[test]
+fn a_pull_that_gives_up_waiting_leaves_the_transfer_running() {
+    let server = Server::start(&[]);
+    let home = TempDir::new();
+    let output = operate(&server, &home, &["pull", "shop-001", "--queue-for", "1h", "--timeout", "1s"]);
+    let id = json(&server, &["transfers", "--status", "queued"])[0]["requestId"].as_str().unwrap().to_owned();
+    assert_eq!((code(&output), out(&output).as_str()), (1, ""));
+    assert!(err(&output).contains(&format!("`towline show {id}`")), "{}", err(&output));
+
+    let mut pull = start_pull(&server, &home, &["--queue-for", "1h", "--timeout", "1h"]);
+    let (_agent, _) = agent(&server, "shop-001", 5_000, &[]);
+    assert_eq!(pull.wait_exit(), 0);
+}
+
+#[test]
 fn a_pull_outlives_a_restart_of_the_server() {
     let first = Server::start(&[]);
     let (_agent, content) = agent(&first, "shop-001", 1_500_000, &[("MAX_RATE", "1M")]);

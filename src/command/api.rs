@@ -51,6 +51,9 @@ pub struct Client {
 pub struct PullBody {
     /// Which file.
     pub file_key: Option<FileKey>,
+    /// How long to wait for a client that is not connected, as the operator wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_for: Option<String>,
     /// Most bytes a second, as the operator wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate: Option<String>,
