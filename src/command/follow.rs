@@ -156,9 +156,11 @@ fn follow(api: &Api, index: usize, job: &Job, asking: Asking, tell: &SyncSender<
         Err(error) => Outcome::Lost(error),
         Ok(transfer) => match &job.target {
             Some(target) if transfer.status == Status::Completed => {
+                say(Event::Fetching(0));
                 let mut reported = Instant::now();
                 let progress = |bytes| {
-                    if reported.elapsed() >= REPORT_TIME {
+                    // The last byte is always told: what follows is the disk, which has no bytes to count.
+                    if reported.elapsed() >= REPORT_TIME || transfer.size == Some(bytes) {
                         reported = Instant::now();
                         say(Event::Fetching(bytes));
                     }
