@@ -176,6 +176,7 @@ fn what_goes_wrong_has_its_exit_code_and_one_line() {
         (&["pull", "shop-002"], SECRET, 4, "`towline clients`"),
         (&["pull", "shop-001", "shop-002"], SECRET, 4, "file_not_found"),
         (&["pull", "shop-001"], "a-key-of-ours", 3, "does not accept the key"),
+        (&["pull", "shop-001", "--max-rate", "1"], SECRET, 2, "says 400"),
         (&["clients"], "a-key-of-ours", 3, "does not accept the key"),
         (&["show", no_such], SECRET, 1, "`towline transfers`"),
         (&["clients"], "", 2, "API_KEY is not set"),
@@ -187,6 +188,7 @@ fn what_goes_wrong_has_its_exit_code_and_one_line() {
         (&["show"], SECRET, 2, "expected the id of one transfer"),
         (&["pull"], SECRET, 2, "expected 1 to 256 clients"),
         (&["nonsense"], SECRET, 2, "no such command: nonsense"),
+        (&["help", "nonsense"], SECRET, 2, "no such command: nonsense"),
         (&["demo", "--size", "11G"], SECRET, 2, "--size=11G"),
         (&["swarm", "0"], SECRET, 2, "expected the number of agents"),
         (&["server"], SECRET, 2, "AUTH_SECRET is not set"),
@@ -198,7 +200,7 @@ fn what_goes_wrong_has_its_exit_code_and_one_line() {
         assert!(err.contains(wanted), "{args:?}: {err}");
         assert!(!err.contains(SECRET) && !err.contains("a-key-of-ours"), "{args:?}: {err}");
         let problems = err.lines().filter(|line| line.starts_with("towline")).count();
-        assert_eq!(problems, if args.len() == 3 && expected == 4 { 2 } else { 1 }, "{args:?}: {err}");
+        assert_eq!(problems, if expected == 4 && args.len() == 3 { 2 } else { 1 }, "{args:?}: {err}");
     }
 }
 
@@ -209,6 +211,7 @@ fn every_help_is_there() {
         vec![(vec![], "Commands:"), (vec!["--help"], "Commands:"), (vec!["--version"], "towline 0")];
     for name in ["demo", "clients", "pull", "transfers", "show", "cancel", "swarm", "server", "agent"] {
         all.push((vec![name, "--help"], "Usage: towline"));
+        all.push((vec!["help", name], "Usage: towline"));
         all.push((vec![name, "-V"], "towline"));
     }
     for (args, wanted) in all {
@@ -264,6 +267,20 @@ fn a_pull_can_be_cancelled_from_elsewhere() {
     let wanted = format!("shop-001: cancelled (transfer {id})");
     assert!(pull.output().contains(&wanted), "{}", pull.output());
     assert_eq!(json(&server, &["show", &id])["status"], "cancelled");
+}
+
+#[test]
+fn a_pull_that_gives_up_waiting_leaves_the_transfer_running() {
+    let server = Server::start(&[]);
+    let home = TempDir::new();
+    let output = operate(&server, &home, &["pull", "shop-001", "--queue-for", "1h", "--timeout", "1s"]);
+    let id = json(&server, &["transfers", "--status", "queued"])[0]["requestId"].as_str().unwrap().to_owned();
+    assert_eq!((code(&output), out(&output).as_str()), (1, ""));
+    assert!(err(&output).contains(&format!("`towline show {id}`")), "{}", err(&output));
+
+    let mut pull = start_pull(&server, &home, &["--queue-for", "1h", "--timeout", "1h"]);
+    let (_agent, _) = agent(&server, "shop-001", 5_000, &[]);
+    assert_eq!(pull.wait_exit(), 0);
 }
 
 #[test]

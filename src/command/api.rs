@@ -51,6 +51,9 @@ pub struct Client {
 pub struct PullBody {
     /// Which file.
     pub file_key: Option<FileKey>,
+    /// How long to wait for a client that is not connected, as the operator wrote it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_for: Option<String>,
     /// Most bytes a second, as the operator wrote it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub max_rate: Option<String>,
@@ -267,6 +270,8 @@ impl ApiError {
         match self.fault {
             Fault::NotAuthorised => Exit::NotAuthorised,
             Fault::NoSuchClient => Exit::NoSuchClient,
+            // What the operator wrote went to the server as it was: only there it turned out to be wrong.
+            Fault::Refused { status: 400, .. } => Exit::BadUsage,
             Fault::Unreachable(_) | Fault::NoSuchTransfer | Fault::Refused { .. } | Fault::Malformed(_) => {
                 Exit::Failed
             }
@@ -327,6 +332,7 @@ mod tests {
             (404, About::Client, r#"{"error":"not connected"}"#, Exit::NoSuchClient, "`towline clients`"),
             (404, About::Transfer, json, Exit::Failed, "`towline transfers`"),
             (404, About::Client, "<html>", Exit::Failed, "is SERVER right?"),
+            (400, About::Client, json, Exit::BadUsage, "says 400 conflict: it has ended"),
             (409, About::Transfer, json, Exit::Failed, "says 409 conflict: it has ended"),
             (302, About::Transfer, "", Exit::Failed, "is SERVER right?"),
         ] {

@@ -221,12 +221,15 @@ fn perform(stage: &Stage) -> Result<Vec<Transfer>, DemoError> {
     let mut view = View::new(jobs.iter().map(|job| &job.transfer));
     let mut transfers: Vec<Option<Transfer>> = jobs.iter().map(|_| None).collect();
     let mut problem = None;
-    follow_all(&stage.api, &jobs, &mut view, |index, outcome| match outcome {
+    follow_all(&stage.api, &jobs, &mut view, None, |index, outcome| match outcome {
         Outcome::Ended(transfer) | Outcome::Saved(transfer, _) if transfer.status == Status::Completed => {
             say(&format!("           {}", pull::spent(&transfer)));
             transfers[index] = Some(*transfer);
         }
-        Outcome::Ended(transfer) | Outcome::Saved(transfer, _) | Outcome::NotSaved(transfer, _) => {
+        Outcome::Ended(transfer)
+        | Outcome::Saved(transfer, _)
+        | Outcome::NotSaved(transfer, _)
+        | Outcome::GaveUp(transfer) => {
             problem = Some(DemoError::Pull(pull::ended(&transfer)));
         }
         Outcome::Lost(error) => problem = Some(DemoError::Api(error)),

@@ -48,6 +48,8 @@ pub enum Outcome {
     Saved(Box<Transfer>, PathBuf),
     /// It is completed, and its file could not be fetched.
     NotSaved(Box<Transfer>, FetchError),
+    /// It still runs, and there is no time left to wait for it.
+    GaveUp(Box<Transfer>),
     /// The server does not tell any more.
     Lost(ApiError),
     /// This machine could not run one more thread to follow it.
@@ -70,15 +72,22 @@ impl Outcome {
             },
             Outcome::NotSaved(_, FetchError::Api(error)) | Outcome::Lost(error) => error.exit(),
             Outcome::NotSaved(_, FetchError::Io { .. } | FetchError::Differs { .. })
+            | Outcome::GaveUp(_)
             | Outcome::NotFollowed(_) => Exit::Failed,
         }
     }
 }
 
-/// Follows `jobs` to their ends, shows them in `view`, and hands each outcome to `ended`, with its place in `jobs`.
-pub fn follow_all(api: &Api, jobs: &[Job], view: &mut View, mut ended: impl FnMut(usize, Outcome)) {
+/// Follows `jobs` to their ends, or until it is time to `give_up`; shows them in `view`, and hands each outcome to `ended`, with its place in `jobs`.
+pub fn follow_all(
+    api: &Api,
+    jobs: &[Job],
+    view: &mut View,
+    give_up: Option<Instant>,
+    mut ended: impl FnMut(usize, Outcome),
+) {
     let (tell, told) = mpsc::sync_channel(jobs.len() * 4);
-    let asking = Asking { pace: view.pace(), pause: POLL_TIME.max(POLL_SHARE * jobs.len() as u32) };
+    let asking = Asking { pace: view.pace(), pause: POLL_TIME.max(POLL_SHARE * jobs.len() as u32), give_up };
     thread::scope(|scope| {
         for (index, job) in jobs.iter().enumerate() {
             let tell = tell.clone();
@@ -126,6 +135,18 @@ const REPORT_TIME: Duration = Duration::from_millis(100);
 struct Asking {
     pace: Pace,
     pause: Duration,
+    /// When whoever waits has no time left.
+    give_up: Option<Instant>,
+}
+
+impl Asking {
+    /// `time`, or what is left.
+    fn at_most(self, time: Duration) -> Duration {
+        match self.give_up {
+            Some(give_up) => time.min(give_up.saturating_duration_since(Instant::now())),
+            None => time,
+        }
+    }
 }
 
 fn follow(api: &Api, index: usize, job: &Job, asking: Asking, tell: &SyncSender<(usize, Event)>) {
@@ -135,9 +156,11 @@ fn follow(api: &Api, index: usize, job: &Job, asking: Asking, tell: &SyncSender<
         Err(error) => Outcome::Lost(error),
         Ok(transfer) => match &job.target {
             Some(target) if transfer.status == Status::Completed => {
+                say(Event::Fetching(0));
                 let mut reported = Instant::now();
                 let progress = |bytes| {
-                    if reported.elapsed() >= REPORT_TIME {
+                    // The last byte is always told: what follows is the disk, which has no bytes to count.
+                    if reported.elapsed() >= REPORT_TIME || transfer.size == Some(bytes) {
                         reported = Instant::now();
                         say(Event::Fetching(bytes));
                     }
@@ -147,12 +170,14 @@ fn follow(api: &Api, index: usize, job: &Job, asking: Asking, tell: &SyncSender<
                     Err(error) => Outcome::NotSaved(Box::new(transfer), error),
                 }
             }
+            Some(_) | None if !transfer.status.is_final() => Outcome::GaveUp(Box::new(transfer)),
             Some(_) | None => Outcome::Ended(Box::new(transfer)),
         },
     };
     say(Event::Ended(outcome));
 }
 
+/// The transfer as it ended, or as it is when the time is up.
 fn to_the_end(
     api: &Api,
     mut transfer: Transfer,
@@ -165,18 +190,22 @@ fn to_the_end(
     };
     let mut answered = Instant::now();
     while !transfer.status.is_final() {
-        match api.transfer(transfer.request_id, wait) {
+        match api.transfer(transfer.request_id, asking.at_most(wait)) {
             Ok(now) => {
                 answered = Instant::now();
                 transfer = now;
                 say(Event::Seen(Box::new(transfer.clone())));
-                if !transfer.status.is_final() {
-                    thread::sleep(asking.pause);
+                if transfer.status.is_final() || asking.at_most(asking.pause).is_zero() {
+                    break;
                 }
+                thread::sleep(asking.at_most(asking.pause));
             }
             Err(error) if error.may_pass() && answered.elapsed() < limits::PULL_PATIENCE + wait => {
                 say(Event::Away(error.to_string()));
-                thread::sleep(RETRY_TIME);
+                if asking.at_most(RETRY_TIME).is_zero() {
+                    break;
+                }
+                thread::sleep(asking.at_most(RETRY_TIME));
             }
             Err(error) => return Err(error),
         }

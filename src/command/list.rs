@@ -126,7 +126,7 @@ fn request_id(given: &Given) -> Result<RequestId, UsageError> {
 }
 
 fn transfers_path(given: &Given) -> Result<String, UsageError> {
-    let client: Option<ClientId> = given.parsed_flag("--client", str::parse)?;
+    let client: Option<ClientId> = given.parsed_flag("--client", value::name)?;
     let status = given.parsed_flag("--status", |text| {
         let words = Status::ALL.map(Status::as_str);
         words.into_iter().find(|word| *word == text).ok_or(format!("one of {}", words.join(", ")))

@@ -24,7 +24,7 @@ use std::io::{self, Write};
 use crate::exit::Exit;
 use crate::names::printable;
 use crate::program;
-use crate::settings::{Given, Program, UsageError};
+use crate::settings::{AGENT, Given, Program, SERVER, UsageError, help};
 use api::ApiError;
 
 /// A subcommand: its table, and what does its work.
@@ -33,7 +33,7 @@ struct Command {
     work: fn(&Given) -> Result<Exit, UsageError>,
 }
 
-const COMMANDS: [Command; 7] = [
+static COMMANDS: [Command; 7] = [
     Command { program: &demo::DEMO, work: demo::run },
     Command { program: &list::CLIENTS, work: list::clients },
     Command { program: &pull::PULL, work: pull::run },
@@ -50,20 +50,35 @@ impl Command {
 }
 
 /// Runs the subcommand `name` with `args`; prints the overview where there is none.
-pub fn run(name: Option<OsString>, args: impl Iterator<Item = OsString>) -> Exit {
+pub fn run(name: Option<OsString>, mut args: impl Iterator<Item = OsString>) -> Exit {
     let name = name.map(|name| name.to_string_lossy().into_owned());
     match name.as_deref() {
-        None | Some("--help" | "-h" | "help") => say(&overview()),
+        None | Some("--help" | "-h") => say(&overview()),
+        Some("help") => match args.next().map(|name| name.to_string_lossy().into_owned()).as_deref() {
+            None | Some("help") => say(&overview()),
+            Some("server") => say(help(&SERVER).trim_end()),
+            Some("agent") => say(help(&AGENT).trim_end()),
+            Some(name) => match find(name) {
+                Some(command) => say(help(command.program).trim_end()),
+                None => return no_such(name),
+            },
+        },
         Some("--version" | "-V") => say(concat!("towline ", env!("CARGO_PKG_VERSION"))),
-        Some(name) => match COMMANDS.iter().find(|command| command.name() == name) {
+        Some(name) => match find(name) {
             Some(command) => return program::start(command.program, args, command.work),
-            None => {
-                eprintln!("towline: no such command: {}; see `towline --help`", printable(name));
-                return Exit::BadUsage;
-            }
+            None => return no_such(name),
         },
     }
     Exit::Done
+}
+
+fn find(name: &str) -> Option<&'static Command> {
+    COMMANDS.iter().find(|command| command.name() == name)
+}
+
+fn no_such(name: &str) -> Exit {
+    eprintln!("towline: no such command: {}; see `towline --help`", printable(name));
+    Exit::BadUsage
 }
 
 fn overview() -> String {
@@ -121,7 +136,6 @@ fn worse(one: Exit, other: Exit) -> Exit {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::settings::help;
 
     #[test]
     fn every_command_is_in_the_overview_and_has_help() {

@@ -61,7 +61,9 @@ impl Layout {
 /// One line on `transfer`.
 pub fn line(transfer: &Transfer, rate: Option<u64>, layout: Layout) -> String {
     let text = match transfer.status {
-        Status::Receiving => return bar(transfer, transfer.bytes, rate, layout),
+        Status::Receiving => {
+            return bar(&label(transfer, layout), transfer.size, transfer.bytes, rate, layout);
+        }
         Status::Queued if transfer.attempts == 0 => "queued, waits for its turn".to_owned(),
         Status::Queued => format!("queued again{}", why(transfer)),
         Status::Requested => "requested, waits for the agent".to_owned(),
@@ -84,7 +86,12 @@ pub fn note(transfer: &Transfer, text: &str, layout: Layout) -> String {
 
 /// As [`line`], while the verified file is fetched from the server and `bytes` of it are here.
 pub fn fetching(transfer: &Transfer, bytes: u64, rate: Option<u64>, layout: Layout) -> String {
-    bar(transfer, bytes, rate, layout)
+    match transfer.size {
+        Some(size) if bytes >= size => {
+            note(transfer, &format!("fetched, writing {} to disk", human::bytes(size)), layout)
+        }
+        size => bar(&format!("{}  fetching", label(transfer, layout)), size, bytes, rate, layout),
+    }
 }
 
 fn label(transfer: &Transfer, layout: Layout) -> String {
@@ -98,11 +105,11 @@ fn why(transfer: &Transfer) -> String {
         .map_or(String::new(), |failure| format!(": {}", printable(&failure.to_string())))
 }
 
-fn bar(transfer: &Transfer, bytes: u64, rate: Option<u64>, layout: Layout) -> String {
+fn bar(head: &str, size: Option<u64>, bytes: u64, rate: Option<u64>, layout: Layout) -> String {
     let width = layout.width;
     let rate_text = rate.map_or(String::new(), |rate| format!("{}/s", human::bytes(rate)));
-    let Some(size) = transfer.size else {
-        return cut(&format!("{}  {}  {rate_text}", label(transfer, layout), human::bytes(bytes)), width);
+    let Some(size) = size else {
+        return cut(&format!("{head}  {}  {rate_text}", human::bytes(bytes)), width);
     };
     let bytes = bytes.min(size);
     let part = if size == 0 { 1.0 } else { bytes as f64 / size as f64 };
@@ -119,7 +126,6 @@ fn bar(transfer: &Transfer, bytes: u64, rate: Option<u64>, layout: Layout) -> St
         human::bytes(bytes),
         human::bytes(size)
     );
-    let head = label(transfer, layout);
     let room = width.saturating_sub(head.chars().count() + facts.chars().count() + 6);
     if room < 5 {
         return cut(&format!("{head}  {facts}"), width);
@@ -237,6 +243,13 @@ pub mod tests {
         ] {
             assert_eq!(text, expected);
         }
+        let done = transfer(Status::Completed, total, size);
+        let fetching = |bytes| fetching(&done, bytes, Some(24_000_000), Layout { width: 90, label: 8 });
+        assert_eq!(
+            fetching(61_500_000),
+            "shop-001  fetching  [========      ]   61 %   61.5 MB of 100.0 MB   24.0 MB/s  1.6 s left"
+        );
+        assert_eq!(fetching(total), "shop-001  fetched, writing 100.0 MB to disk");
         let mut cut_off = transfer(Status::Interrupted, 5, Some(9));
         cut_off.failure = Some(Failure::new(FailureCode::ClientDisconnected, "went\naway"));
         let text = line(&cut_off, None, Layout { width: 200, label: 0 });

@@ -1,6 +1,7 @@
 //! `towline pull`: asks for a file of each client, follows all of them at once, and fetches the files if asked to.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use super::api::{Api, PullBody};
 use super::follow::{Job, Outcome, follow_all};
@@ -24,6 +25,16 @@ pub const PULL: Program = Program {
             takes: "KEY",
             help: "which file: <share> or <share>/<path>; without it, the FILE_PATH of the agent",
         },
+        Flag {
+            name: "--queue-for",
+            takes: "TIME",
+            help: "wait so long for a client that is not connected, such as 90s, 24h or 7d",
+        },
+        Flag {
+            name: "--timeout",
+            takes: "TIME",
+            help: "give up waiting after this, and leave what runs running; exit code 1",
+        },
         Flag { name: "--max-rate", takes: "RATE", help: "most bytes a second for each, such as 2M" },
         Flag {
             name: "--output",
@@ -46,6 +57,7 @@ struct Order {
     clients: Vec<ClientId>,
     body: PullBody,
     output: Option<Output>,
+    timeout: Option<Duration>,
     json: bool,
 }
 
@@ -79,7 +91,12 @@ impl Order {
             return Err(UsageError::Argument { wanted });
         }
         let body = PullBody {
-            file_key: given.parsed_flag("--file-key", |text| text.parse::<FileKey>())?,
+            file_key: given.parsed_flag("--file-key", value::name::<FileKey>)?,
+            queue_for: given.parsed_flag("--queue-for", |text| match value::duration(text) {
+                Ok(time) if time <= limits::MAX_QUEUE_TIME => Ok(text.to_owned()),
+                Ok(_) => Err("at most 31d".to_owned()),
+                Err(wanted) => Err(wanted.to_string()),
+            })?,
             max_rate: given.parsed_flag("--max-rate", |text| match value::size(text) {
                 Ok(0) => Err("more than 0 bytes a second".to_owned()),
                 Ok(_) => Ok(text.to_owned()),
@@ -88,7 +105,8 @@ impl Order {
         };
         let several = clients.len() > 1;
         let output = given.parsed_flag("--output", |text| output(given.resolve(text), text, several))?;
-        Ok(Order { clients, body, output, json: given.has_flag("--json") })
+        let timeout = given.parsed_flag("--timeout", value::duration)?;
+        Ok(Order { clients, body, output, timeout, json: given.has_flag("--json") })
     }
 }
 
@@ -116,6 +134,8 @@ fn output(path: PathBuf, text: &str, several: bool) -> Result<Output, String> {
 pub fn run(given: &Given) -> Result<Exit, UsageError> {
     let order = Order::read(given)?;
     let api = Api::new(OperatorSettings::read(given)?);
+    // A time too long for the clock is no bound.
+    let give_up = order.timeout.and_then(|time| Instant::now().checked_add(time));
     let mut exit = Exit::Done;
     let mut jobs = Vec::new();
     for client in &order.clients {
@@ -140,7 +160,7 @@ pub fn run(given: &Given) -> Result<Exit, UsageError> {
             );
         }
         let mut view = View::new(jobs.iter().map(|job| &job.transfer));
-        follow_all(&api, &jobs, &mut view, |index, outcome| {
+        follow_all(&api, &jobs, &mut view, give_up, |index, outcome| {
             exit = worse(exit, outcome.exit());
             report(&jobs[index], &outcome, order.json);
         });
@@ -155,6 +175,10 @@ fn report(job: &Job, outcome: &Outcome, json: bool) {
     let transfer = match outcome {
         Outcome::Ended(transfer) | Outcome::Saved(transfer, _) | Outcome::NotSaved(transfer, _) => {
             Some(transfer)
+        }
+        Outcome::GaveUp(transfer) => {
+            eprintln!("{}: {}", PULL.name, gave_up(transfer));
+            None
         }
         Outcome::Lost(error) => {
             eprintln!("{}: {client}: {error}; {later}", PULL.name);
@@ -178,7 +202,11 @@ fn report(job: &Job, outcome: &Outcome, json: bool) {
             let id = transfer.request_id;
             eprintln!("{}: {client}: {error}; the server has the file: GET /transfers/{id}/file", PULL.name);
         }
-        Outcome::Saved(..) | Outcome::Ended(_) | Outcome::Lost(_) | Outcome::NotFollowed(_) => {}
+        Outcome::Saved(..)
+        | Outcome::Ended(_)
+        | Outcome::GaveUp(_)
+        | Outcome::Lost(_)
+        | Outcome::NotFollowed(_) => {}
     }
 }
 
@@ -197,6 +225,14 @@ pub fn spent(transfer: &Transfer) -> String {
     };
     let rate = human::rate(size, ms).map_or(String::new(), |rate| format!(" ({}/s)", human::bytes(rate)));
     format!("{}: {} in {}{rate}", transfer.client_id, human::bytes(size), human::span(ms))
+}
+
+/// One line on a transfer that still runs when nobody waits for it any more.
+fn gave_up(transfer: &Transfer) -> String {
+    let Transfer { client_id, status, request_id: id, .. } = transfer;
+    format!(
+        "{client_id}: {status} when the time was up; it goes on: `towline show {id}` shows it, `towline cancel {id}` ends it"
+    )
 }
 
 /// One line on a transfer that ended otherwise.
@@ -221,7 +257,10 @@ mod tests {
             read(&["shop-001", "shop-002", "--max-rate", "2M", "--file-key=logs/x", "--json"]).unwrap();
         assert_eq!(order.clients.len(), 2);
         assert_eq!(serde_json::to_string(&order.body).unwrap(), r#"{"fileKey":"logs/x","maxRate":"2M"}"#);
-        assert!(order.json && order.output.is_none());
+        assert!(order.json && order.output.is_none() && order.timeout.is_none());
+        let order = read(&["shop-001", "--queue-for", "31d", "--timeout", "90s"]).unwrap();
+        assert_eq!(serde_json::to_string(&order.body).unwrap(), r#"{"fileKey":null,"queueFor":"31d"}"#);
+        assert_eq!(order.timeout, Some(Duration::from_secs(90)));
         let body = read(&["shop-001"]).unwrap().body;
         assert_eq!(serde_json::to_string(&body).unwrap(), r#"{"fileKey":null}"#);
 
@@ -244,6 +283,9 @@ mod tests {
                 &["a", "--max-rate", "fast"],
                 "--max-rate=fast (from the command line): expected a whole number",
             ),
+            (&["a", "--queue-for", "32d"], "--queue-for=32d (from the command line): expected at most 31d"),
+            (&["a", "--queue-for", "24"], "such as 90s, 30m, 24h or 7d"),
+            (&["a", "--timeout", "soon"], "--timeout=soon (from the command line): expected a whole number"),
             (&["a", "--file-key", ""], "--file-key= (from the command line): expected"),
             (&["a", "--output", &path("taken")], "nothing is overwritten"),
             (&["a", "--output", &path("no/such")], "a folder that exists"),

@@ -11,8 +11,8 @@ use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{human, say, worse};
 use crate::exit::Exit;
-use crate::names::{BadName, ClientId};
-use crate::settings::{AGENT, AgentSettings, Flag, Given, Program, UsageError, value};
+use crate::names::ClientId;
+use crate::settings::{AgentSettings, Flag, Given, Program, SWARM_SETTINGS, UsageError, value};
 use crate::{agent, limits, logging};
 
 /// `towline swarm` as its user sees it.
@@ -20,14 +20,14 @@ pub const SWARM: Program = Program {
     name: "towline swarm",
     about: "Runs many agents in one process, each with its own line and a generated file.",
     arguments: "N",
-    settings: AGENT.settings,
+    settings: SWARM_SETTINGS,
     flags: &[
         Flag { name: "--size", takes: "SIZE", help: "size of the file of each agent [100M]" },
         Flag { name: "--prefix", takes: "TEXT", help: "client ids are this and a number [swarm-]" },
     ],
     notes: "\
-The settings are those of an agent; CLIENT_ID, FILE_PATH and SHARES are not used. The file is made while it is
-sent, is the same each time, and is sent for every file key. What the agents log is shown from warnings on, or
+The settings are those of an agent, without its name and its files. The file is made while it is sent, is the
+same each time, and is sent for every file key. What the agents log is shown from warnings on, or
 all of it with LOG_LEVEL=debug. Ctrl-C ends it.",
 };
 
@@ -50,8 +50,8 @@ impl Order {
             _ => return Err(wanted()),
         };
         let names = |prefix: &str| {
-            let names = (1..=count).map(|number| format!("{prefix}{number:03}").parse());
-            names.collect::<Result<Vec<ClientId>, BadName>>()
+            let names = (1..=count).map(|number| value::name(&format!("{prefix}{number:03}")));
+            names.collect::<Result<Vec<ClientId>, String>>()
         };
         let prefixed = given.parsed_flag("--prefix", names)?;
         Ok(Order {
@@ -67,8 +67,8 @@ impl Order {
 /// When it was started wrongly.
 pub fn run(given: &Given) -> Result<Exit, UsageError> {
     let order = Order::read(given)?;
-    // The name stands for a host name that may be no client id: each agent gets its own.
-    let settings = AgentSettings::read_on(given, order.names[0].as_str())?;
+    // The name of the first: each agent gets its own below.
+    let settings = AgentSettings::read_nameless(given, order.names[0].clone())?;
     logging::start(match settings.log_level {
         log::LevelFilter::Info => log::LevelFilter::Warn,
         other => other,
@@ -131,6 +131,12 @@ mod tests {
     use super::*;
 
     #[test]
+    fn the_settings_that_name_an_agent_and_its_files_are_not_there() {
+        let names: Vec<_> = SWARM.settings.iter().map(|setting| setting.name).collect();
+        assert!(["CLIENT_ID", "FILE_PATH", "SHARES"].iter().all(|name| !names.contains(name)), "{names:?}");
+    }
+
+    #[test]
     fn orders() {
         let read = |args: &[&str]| Order::read(&given(&SWARM, args)?);
         let order = read(&["12"]).unwrap();
@@ -142,7 +148,10 @@ mod tests {
             (&["0"], "expected the number"),
             (&["10001"], "expected the number"),
             (&["1", "2"], "expected the number"),
-            (&["1", "--prefix", "../"], "--prefix=../ (from the command line): expected a client id is"),
+            (
+                &["1", "--prefix", "../"],
+                "--prefix=../ (from the command line): expected a valid name: a client id is",
+            ),
             (&["1", "--size", "big"], "--size=big (from the command line): expected a whole number"),
         ] {
             let text = error(read(args).map(|_| ()));

@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use log::LevelFilter;
 use serde_json::{Map, Value};
 
-use super::value::BadValue;
+use super::value::{self, BadValue};
 use super::{Given, Kind, Program, Secret, ServerUrl, Setting, UsageError};
 use crate::limits;
 use crate::names::{ClientId, ShareName, printable};
@@ -23,10 +23,12 @@ Nothing outside FILE_PATH and SHARES can be read through it. It listens on no po
 Exit codes: 0 done, 1 failed, 2 bad usage or setting, 3 not authorised (with RECONNECT=false).",
 };
 
+/// What every agent of a swarm takes: all but its name and its files, which stand at the front of the table.
+pub const SWARM_SETTINGS: &[Setting] = SETTINGS.split_at(OWN).1;
+
+const OWN: usize = 3;
 const SETTINGS: [Setting; 19] = [
-    Setting::plain("SERVER_URL", "URL", "ws://localhost:8080/ws", "where the server takes agents"),
     Setting::plain("CLIENT_ID", "ID", "", "this machine's name at the server; unless set, its host name"),
-    Setting::secret("AUTH_SECRET", "required; the secret that the server knows"),
     Setting::plain("FILE_PATH", "FILE", "", "the file that is sent when none is named"),
     Setting::plain(
         "SHARES",
@@ -34,8 +36,15 @@ const SETTINGS: [Setting; 19] = [
         "",
         "files and folders that can be asked for by name, such as logs=/var/log/pos,db=/var/lib/pos/pos.db",
     ),
+    Setting::plain("SERVER_URL", "URL", "ws://localhost:8080/ws", "where the server takes agents"),
+    Setting::secret("AUTH_SECRET", "required; the secret that the server knows"),
     Setting::plain("META", "JSON", "{}", "labels of this machine, such as {\"region\":\"west\"}"),
-    Setting::plain("CHUNK_SIZE", "SIZE", "", "bytes a message; unless set, what the server asks for"),
+    Setting::plain(
+        "CHUNK_SIZE",
+        "SIZE",
+        "",
+        "most bytes a message; where the server asks for fewer, it gets fewer",
+    ),
     Setting::plain(
         "MAX_RATE",
         "RATE",
@@ -117,19 +126,29 @@ impl AgentSettings {
         AgentSettings::read_on(given, &host_name())
     }
 
-    /// As [`AgentSettings::read`], on a machine with this host name, and whatever the arguments are.
+    /// As [`AgentSettings::read`], on a machine with this host name.
+    fn read_on(given: &Given, host_name: &str) -> Result<AgentSettings, UsageError> {
+        let shared = AgentSettings::read_nameless(given, client_id(given, host_name)?)?;
+        Ok(AgentSettings {
+            file_path: given.text("FILE_PATH").map(PathBuf::from),
+            shares: given.parsed("SHARES", |text| shares(text, given))?.unwrap_or_default(),
+            ..shared
+        })
+    }
+
+    /// Checks what [`SWARM_SETTINGS`] has, for an agent of this name without files.
     ///
     /// # Errors
     /// As above.
-    pub fn read_on(given: &Given, host_name: &str) -> Result<AgentSettings, UsageError> {
+    pub fn read_nameless(given: &Given, client_id: ClientId) -> Result<AgentSettings, UsageError> {
         Ok(AgentSettings {
+            client_id,
+            file_path: None,
+            shares: Vec::new(),
             auth_secret: given.auth_secret()?,
             server_url: ServerUrl::read(given)?,
-            client_id: client_id(given, host_name)?,
-            file_path: given.text("FILE_PATH").map(PathBuf::from),
             chunk_size: given.chunk_size()?,
             reconnect: given.text("RECONNECT") != Some("false"),
-            shares: given.parsed("SHARES", |text| shares(text, given))?.unwrap_or_default(),
             meta: given.parsed("META", meta)?.unwrap_or_default(),
             max_rate: given.size("MAX_RATE", limits::MIN_RATE..=u64::MAX)?,
             token_in_url: given.truth("TOKEN_IN_URL")?,
@@ -146,7 +165,7 @@ fn host_name() -> String {
 }
 
 fn client_id(given: &Given, host_name: &str) -> Result<ClientId, UsageError> {
-    if let Some(id) = given.parsed("CLIENT_ID", str::parse)? {
+    if let Some(id) = given.parsed("CLIENT_ID", value::name)? {
         return Ok(id);
     }
     host_name.parse().map_err(|wanted| UsageError::Missing {
@@ -221,6 +240,10 @@ mod tests {
     #[test]
     fn every_setting_is_followed() {
         assert!(set("AUTH_SECRET", "other").auth_secret.matches("other"));
+        assert!(
+            set("AUTH_SECRET", "change_me").auth_secret.matches("change_me"),
+            "v1's, which a server refuses"
+        );
         assert_eq!(set("CLIENT_ID", "shop-9").client_id.as_str(), "shop-9");
         assert_eq!(set("FILE_PATH", "C:\\pos\\data.db").file_path, Some("C:\\pos\\data.db".into()));
         assert_eq!(set("CHUNK_SIZE", "1Ki").chunk_size, Some(1024));
@@ -245,7 +268,7 @@ mod tests {
         let long = format!("{{\"a\":\"{}\"}}", "x".repeat(limits::MAX_META_BYTES));
         let many: Vec<String> = (0..=limits::MAX_SHARES).map(|n| format!("s{n}=/")).collect();
         for (name, value, wanted) in [
-            ("CLIENT_ID", "../x", "a client id is"),
+            ("CLIENT_ID", "../x", "): expected a valid name: a client id is"),
             ("CLIENT_ID", "a b", "a client id is"),
             ("CHUNK_SIZE", "1", "1024 to 4194304 bytes"),
             ("MAX_RATE", "0", "at least 1024 bytes"),
@@ -265,7 +288,6 @@ mod tests {
             let text = error(read(&[(name, value)]));
             assert!(text.starts_with(&format!("{name}=")) && text.contains(wanted), "{text}");
         }
-        assert!(error(read(&[("AUTH_SECRET", "change_me")])).contains("everybody knows"));
         let none = given(&AGENT, &[], &[("AUTH_SECRET", "x")]).unwrap();
         for host_name in ["", "-shop", "a\nb", "schön"] {
             assert!(error(AgentSettings::read_on(&none, host_name)).starts_with("CLIENT_ID is not set: "));

@@ -10,14 +10,8 @@ impl Given {
     /// `AUTH_SECRET`, which must be set.
     pub(super) fn auth_secret(&self) -> Result<Secret, UsageError> {
         let wanted = "expected the secret that server and agents share, in the environment or in .env";
-        match self.key("AUTH_SECRET")? {
-            Some(secret) if secret.matches("change_me") => Err(self.bad(
-                "AUTH_SECRET",
-                "a secret of your own: this one is an example that everybody knows; `openssl rand -hex 32` makes one",
-            )),
-            Some(secret) => Ok(secret),
-            None => Err(UsageError::Missing { name: "AUTH_SECRET", wanted: wanted.to_owned() }),
-        }
+        self.key("AUTH_SECRET")?
+            .ok_or_else(|| UsageError::Missing { name: "AUTH_SECRET", wanted: wanted.to_owned() })
     }
 
     /// A secret that can travel in a header: what an HTTP parser would cut off or refuse could never match.

@@ -21,7 +21,7 @@ mod server_url;
 mod testing;
 pub mod value;
 
-pub use agent::{AGENT, AgentSettings};
+pub use agent::{AGENT, AgentSettings, SWARM_SETTINGS};
 pub use error::UsageError;
 pub use gather::{Asked, Surroundings, gather};
 pub use given::Given;

@@ -115,7 +115,7 @@ impl ServerSettings {
         given.no_arguments()?;
         let seconds = |name, range| Ok(Duration::from_secs(given.number(name, range)?));
         Ok(ServerSettings {
-            auth_secret: given.auth_secret()?,
+            auth_secret: auth_secret(given)?,
             host: given.parsed("HOST", host)?.expect("it has a default"),
             port: given.number("PORT", 0..=65_535)?,
             ws_path: given.parsed("WS_PATH", ws_path)?.expect("it has a default"),
@@ -135,6 +135,18 @@ impl ServerSettings {
             keep_transfers_days: given.days("KEEP_TRANSFERS_DAYS")?,
             log_level: given.log_level()?,
         })
+    }
+}
+
+/// v1's default lets everybody in. Agents take it, so that they can move while their server is still v1.
+fn auth_secret(given: &Given) -> Result<Secret, UsageError> {
+    let secret = given.auth_secret()?;
+    match secret.matches("change_me") {
+        true => Err(given.bad(
+            "AUTH_SECRET",
+            "a secret of your own: this one is an example that everybody knows; `openssl rand -hex 32` makes one",
+        )),
+        false => Ok(secret),
     }
 }
 

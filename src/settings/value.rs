@@ -1,9 +1,11 @@
 //! How sizes, rates and durations are written, in settings and in requests alike; and the type of a secret.
 
 use std::fmt;
+use std::str::FromStr;
 use std::time::Duration;
 
 use crate::hash::Hasher;
+use crate::names::BadName;
 
 /// Why a value was refused; the text says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,6 +56,14 @@ pub fn duration(text: &str) -> Result<Duration, BadValue> {
         _ => return Err(wanted),
     };
     number.checked_mul(seconds).map(Duration::from_secs).ok_or(wanted)
+}
+
+/// Reads a name; what is wrong with it reads on from "expected".
+///
+/// # Errors
+/// When it breaks the rule for such names.
+pub fn name<T: FromStr<Err = BadName>>(text: &str) -> Result<T, String> {
+    text.parse().map_err(|rule| format!("a valid name: {rule}"))
 }
 
 /// Reads a whole number of decimal digits, without a sign.
