@@ -113,6 +113,10 @@ fn route(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
     if !matches!(segments[..], ["healthz" | "readyz"]) && !is_authorized(server, request) {
         return Err(replies::unauthorized());
     }
+    if method == Method::Post && header(request, "idempotency-key").is_some() {
+        // To take it and pull twice would be worse than to say no.
+        return Err(replies::bad_request("this version does not support Idempotency-Key yet: leave it out"));
+    }
     let turn = match (&method, &segments[..]) {
         (Method::Get, ["healthz"]) => json(200, &serde_json::json!({ "status": "ok" })),
         (Method::Get, ["readyz"]) => ready(server),
