@@ -135,8 +135,6 @@ pub const MAX_IDLE_ATTEMPTS: u32 = 5;
 pub const MAX_CHANGED_ATTEMPTS: u32 = 3;
 /// The slowest `maxRate`, in bytes a second: slower, and a piece would look like a stall.
 pub const MIN_RATE: u64 = 1 << 10;
-/// A file of this size or more takes long enough for its record to say that it is arriving; a smaller one is over before that would be on disk.
-pub const LARGE_FILE_BYTES: u64 = 4 << 20;
 /// Fewer bytes than this on a whole line in `STALL_SECONDS` are heartbeats, not a file that comes slowly.
 pub const MIN_PROGRESS_BYTES: u64 = 1 << 10;
 /// First pause before an agent dials again.

@@ -284,7 +284,7 @@ impl<'s> Session<'s> {
         let (pieces_in, pieces) = bounded(limits::WRITER_QUEUE_CHUNKS);
         let (client, outbox, pulse) =
             (self.client.clone(), self.line.outbox().clone(), self.line.pulse().clone());
-        let writer = Writer { server, client, id, attempt, size, pieces, stop, outbox, pulse };
+        let writer = Writer { server, client, id, attempt, pieces, stop, outbox, pulse };
         let name = format!("write {}", self.client);
         let builder = thread::Builder::new().name(name).stack_size(limits::SMALL_STACK);
         match builder.spawn_scoped(scope, move || writer.run(part)) {

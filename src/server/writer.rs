@@ -36,8 +36,6 @@ pub(super) struct Writer<'s> {
     pub(super) client: ClientId,
     pub(super) id: RequestId,
     pub(super) attempt: u32,
-    /// As the agent stated it, in bytes.
-    pub(super) size: u64,
     pub(super) pieces: Receiver<Piece>,
     /// Disconnected when the transfer has been ended by somebody else.
     pub(super) stop: Receiver<Infallible>,
@@ -56,9 +54,8 @@ enum Ending {
 impl Writer<'_> {
     /// Runs to the end of the attempt.
     pub(super) fn run(self, mut part: Part) {
-        if self.size >= limits::LARGE_FILE_BYTES
-            && let Err(error) = self.server.save(self.id)
-        {
+        // Before the first byte is stored, so that a restart finds a record that says what was going on.
+        if let Err(error) = self.server.save(self.id) {
             log::warn!("the record of {} does not say that it runs: {error}", self.id);
         }
         match self.receive(&mut part) {
