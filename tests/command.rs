@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use support::agent::Agent;
 use support::files;
@@ -96,6 +97,23 @@ fn demo_keeps_all_running_when_told_to() {
     assert_eq!(listed.as_array().unwrap().len(), 2);
     assert!(stopped.success());
     assert_eq!(names(&home), [""; 0]);
+}
+
+#[test]
+fn a_demo_that_is_stopped_leaves_nothing() {
+    let home = TempDir::new();
+    let tmp = home.to_str().unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        for line in ["A server and two agents", "2. Server", "4. Pull"] {
+            let mut demo =
+                Program::start("demo", TOWLINE, &["demo", "--size", "30M"], &[("TMPDIR", tmp)], &home);
+            demo.wait_line(line);
+            demo.signal(signal);
+            assert_eq!(demo.wait_exit(), 1, "{line}: {}", demo.output());
+            assert!(demo.output().contains("towline demo: stopped, and "), "{line}: {}", demo.output());
+            assert_eq!(names(&home), [""; 0], "{line}");
+        }
+    }
 }
 
 #[test]
