@@ -7,6 +7,7 @@ use std::fs;
 use std::path::Path;
 use std::process::{Command, Output, Stdio};
 
+use rustix::process::Signal;
 use serde_json::Value;
 use support::agent::Agent;
 use support::files;
@@ -96,6 +97,23 @@ fn demo_keeps_all_running_when_told_to() {
     assert_eq!(listed.as_array().unwrap().len(), 2);
     assert!(stopped.success());
     assert_eq!(names(&home), [""; 0]);
+}
+
+#[test]
+fn a_demo_that_is_stopped_leaves_nothing() {
+    let home = TempDir::new();
+    let tmp = home.to_str().unwrap();
+    for signal in [Signal::TERM, Signal::INT] {
+        for line in ["A server and two agents", "2. Server", "4. Pull"] {
+            let mut demo =
+                Program::start("demo", TOWLINE, &["demo", "--size", "30M"], &[("TMPDIR", tmp)], &home);
+            demo.wait_line(line);
+            demo.signal(signal);
+            assert_eq!(demo.wait_exit(), 1, "{line}: {}", demo.output());
+            assert!(demo.output().contains("towline demo: stopped, and "), "{line}: {}", demo.output());
+            assert_eq!(names(&home), [""; 0], "{line}");
+        }
+    }
 }
 
 #[test]
@@ -269,9 +287,16 @@ fn a_pull_can_be_cancelled_from_elsewhere() {
     assert_eq!(json(&server, &["show", &id])["status"], "cancelled");
 }
 
+/// Makes the server know `shop-001`, which is not connected afterwards.
+fn make_known(server: &Server) {
+    drop(agent(server, "shop-001", 1, &[]));
+    eventually("it is gone", || (json(server, &["clients"]).as_array().unwrap().is_empty()).then_some(()));
+}
+
 #[test]
 fn a_pull_that_gives_up_waiting_leaves_the_transfer_running() {
     let server = Server::start(&[]);
+    make_known(&server);
     let home = TempDir::new();
     let output = operate(&server, &home, &["pull", "shop-001", "--queue-for", "1h", "--timeout", "1s"]);
     let id = json(&server, &["transfers", "--status", "queued"])[0]["requestId"].as_str().unwrap().to_owned();
@@ -281,6 +306,24 @@ fn a_pull_that_gives_up_waiting_leaves_the_transfer_running() {
     let mut pull = start_pull(&server, &home, &["--queue-for", "1h", "--timeout", "1h"]);
     let (_agent, _) = agent(&server, "shop-001", 5_000, &[]);
     assert_eq!(pull.wait_exit(), 0);
+}
+
+#[test]
+fn without_a_terminal_each_change_of_status_is_a_line() {
+    let server = Server::start(&[]);
+    make_known(&server);
+    let home = TempDir::new();
+    let mut pull = start_pull(&server, &home, &["--queue-for", "1h"]);
+    let queued = pull.wait_line("shop-001: queued");
+    assert!(queued.contains("; waits until 2"), "{queued}");
+    let (first, _) = agent(&server, "shop-001", 1_000_000, &[("MAX_RATE", "100k")]);
+    pull.wait_line("shop-001: receiving 1.0 MB");
+    drop(first);
+    let interrupted = pull.wait_line("shop-001: interrupted: client_disconnected: ");
+    assert!(interrupted.contains("; waits until 2"), "{interrupted}");
+    let (_second, _) = agent(&server, "shop-001", 1_000_000, &[]);
+    assert_eq!(pull.wait_exit(), 0);
+    assert!(!pull.output().contains("Ctrl-C"), "{}", pull.output());
 }
 
 #[test]

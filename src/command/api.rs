@@ -267,14 +267,12 @@ fn refusal(status: u16, about: About, text: &str) -> Fault {
 impl ApiError {
     /// How the program ends when this ends it.
     pub fn exit(&self) -> Exit {
+        use Fault::{Malformed, NoSuchTransfer, Refused, Unreachable};
         match self.fault {
             Fault::NotAuthorised => Exit::NotAuthorised,
             Fault::NoSuchClient => Exit::NoSuchClient,
-            // What the operator wrote went to the server as it was: only there it turned out to be wrong.
-            Fault::Refused { status: 400, .. } => Exit::BadUsage,
-            Fault::Unreachable(_) | Fault::NoSuchTransfer | Fault::Refused { .. } | Fault::Malformed(_) => {
-                Exit::Failed
-            }
+            Refused { status: 400, .. } => Exit::BadUsage, // the server found what we did not look for
+            Unreachable(_) | NoSuchTransfer | Refused { .. } | Malformed(_) => Exit::Failed,
         }
     }
 

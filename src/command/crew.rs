@@ -1,16 +1,18 @@
 //! The processes of the demo: a server and agents, each this very program, with their output in a file each.
 //!
-//! They die with the [`Crew`] unless it is left to run. They are in the terminal's foreground group, so Ctrl-C reaches
-//! them as it reaches us.
+//! They die with the [`Crew`] unless it is left to run, or by its [`Stopper`]. They are in the terminal's foreground
+//! group, so Ctrl-C, and the end of the terminal, reach them as they reach us.
 
 use std::fmt;
 use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::exit::Exit;
 use crate::names::printable;
 use crate::settings::{AGENT, SERVER};
 
@@ -18,6 +20,9 @@ use crate::settings::{AGENT, SERVER};
 const LOOK_TIME: Duration = Duration::from_millis(10);
 /// In this time a process has started, or never will.
 const START_TIME: Duration = Duration::from_secs(20);
+
+/// More than the files that are made beside it.
+const REMOVE_TRIES: u32 = 100;
 
 /// Which of the programs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,8 +37,19 @@ pub enum Role {
 pub struct Crew {
     program: PathBuf,
     folder: PathBuf,
-    members: Vec<Member>,
+    members: Arc<Mutex<Members>>,
 }
+
+/// Nothing once they are left to run, or have been stopped: then nobody stops them any more.
+type Members = Option<Vec<Member>>;
+
+/// Ends a [`Crew`] from another thread.
+pub struct Stopper {
+    folder: PathBuf,
+    members: Arc<Mutex<Members>>,
+}
+
+const UNBROKEN: &str = "nobody panics while the members are locked";
 
 struct Member {
     name: String,
@@ -88,7 +104,13 @@ impl Crew {
     pub fn new(folder: &Path) -> Result<Crew, CrewError> {
         let program = std::env::current_exe()
             .map_err(|error| CrewError::Io { doing: "find this program".to_owned(), error })?;
-        Ok(Crew { program, folder: folder.to_owned(), members: Vec::new() })
+        let members = Arc::new(Mutex::new(Some(Vec::new())));
+        Ok(Crew { program, folder: folder.to_owned(), members })
+    }
+
+    /// What ends it from another thread.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { folder: self.folder.clone(), members: self.members.clone() }
     }
 
     /// Starts one more, with `settings` and no other.
@@ -101,6 +123,8 @@ impl Crew {
             Role::Agent => "agent",
         };
         let failed = |error| CrewError::Io { doing: format!("start {name}"), error };
+        // Locked from before it is there until it is counted: a stopper misses nobody.
+        let mut members = self.members.lock().expect(UNBROKEN);
         let log = File::create(self.log(name)).map_err(failed)?;
         let mut command = Command::new(&self.program);
         command.arg(word).current_dir(&self.folder).stdin(Stdio::null());
@@ -110,7 +134,7 @@ impl Crew {
             command.env_remove(setting.name);
         }
         let child = command.envs(settings.iter().copied()).spawn().map_err(failed)?;
-        self.members.push(Member { name: name.to_owned(), child });
+        members.get_or_insert_default().push(Member { name: name.to_owned(), child });
         Ok(())
     }
 
@@ -129,8 +153,11 @@ impl Crew {
             if let Some(answer) = probe(&output) {
                 return Ok(answer);
             }
-            let mut ended = self.members.iter_mut().filter_map(Member::ended);
-            let silent = match ended.next() {
+            let ended = {
+                let mut members = self.members.lock().expect(UNBROKEN);
+                members.iter_mut().flatten().find_map(Member::ended)
+            };
+            let silent = match ended {
                 Some(name) => name,
                 None if started.elapsed() > START_TIME => name.to_owned(),
                 None => {
@@ -146,12 +173,12 @@ impl Crew {
 
     /// The process ids, in the order of starting.
     pub fn pids(&self) -> Vec<u32> {
-        self.members.iter().map(|member| member.child.id()).collect()
+        self.members.lock().expect(UNBROKEN).iter().flatten().map(|member| member.child.id()).collect()
     }
 
     /// Lets all of them run on, without us.
-    pub fn leave(mut self) {
-        self.members.clear();
+    pub fn leave(self) {
+        drop(self.members.lock().expect(UNBROKEN).take());
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -161,11 +188,47 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        // Agents first, so that none of them logs that its server went away.
-        for member in self.members.iter_mut().rev() {
-            if let Err(error) = member.child.kill().and_then(|()| member.child.wait()) {
-                eprintln!("towline demo: cannot stop {} (pid {}): {error}", member.name, member.child.id());
+        kill(self.members.lock().expect(UNBROKEN).take());
+    }
+}
+
+/// Agents first, so that none of them logs that its server went away.
+fn kill(members: Members) {
+    for mut member in members.into_iter().flatten().rev() {
+        if let Err(error) = member.child.kill().and_then(|()| member.child.wait()) {
+            eprintln!("towline demo: cannot stop {} (pid {}): {error}", member.name, member.child.id());
+        }
+    }
+}
+
+impl Stopper {
+    /// Kills all, removes their folder and ends this process; does nothing when they are left to run, or have been
+    /// stopped by their owner, who ends it then.
+    pub fn stop(self) {
+        // Held to the end: whoever would start one more waits for it, and goes with the process.
+        let mut members = self.members.lock().expect(UNBROKEN);
+        if members.is_none() {
+            return;
+        }
+        kill(members.take());
+        let folder = self.folder.display();
+        match remove(&self.folder) {
+            Ok(()) => eprintln!("towline demo: stopped, and {folder} is removed"),
+            Err(error) => eprintln!("towline demo: stopped; cannot remove {folder}: {error}"),
+        }
+        std::process::exit(Exit::Failed.code().into());
+    }
+}
+
+/// Removes `folder` while our other thread may still make files in it: it makes a few, so this has an end.
+fn remove(folder: &Path) -> io::Result<()> {
+    let mut tries = 0;
+    loop {
+        match fs::remove_dir_all(folder) {
+            Err(error) if error.kind() == io::ErrorKind::DirectoryNotEmpty && tries < REMOVE_TRIES => {
+                tries += 1
             }
+            done => return done,
         }
     }
 }

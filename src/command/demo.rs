@@ -5,7 +5,8 @@ use std::fs::{self, DirBuilder, File};
 use std::io;
 use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
-use std::time::Instant;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use super::api::{Api, ApiError, PullBody};
 use super::crew::{Crew, CrewError, Role};
@@ -18,6 +19,7 @@ use crate::limits;
 use crate::names::{ClientId, Sha256Hash};
 use crate::random;
 use crate::settings::{Flag, Given, OperatorSettings, Program, Secret, UsageError, value};
+use crate::signals::on_stop;
 use crate::transfer::{Status, Transfer};
 
 /// `towline demo` as its user sees it.
@@ -31,12 +33,15 @@ pub const DEMO: Program = Program {
         Flag { name: "--keep", takes: "", help: "leave server and agents running, and say how to stop them" },
     ],
     notes: "\
-All of it is in one temporary folder, on free ports of 127.0.0.1, and goes at the end unless --keep is given.
+All of it is in one temporary folder, on free ports of 127.0.0.1, and goes at the end, or on Ctrl-C, unless
+--keep is given.
 Exit codes: 0 done, 1 failed, 2 bad usage.",
 };
 
 const SHOPS: [&str; 2] = ["shop-001", "shop-002"];
 const FILE_NAME: &str = "pos.db";
+/// A signal has reached its thread after this.
+const SIGNAL_TIME: Duration = Duration::from_millis(100);
 
 /// Why the demo ended early.
 #[derive(Debug)]
@@ -90,7 +95,6 @@ fn io_error(doing: impl Into<String>) -> impl FnOnce(io::Error) -> DemoError {
 
 /// What runs, once it runs.
 struct Stage {
-    crew: Crew,
     api: Api,
     url: String,
     key: String,
@@ -121,33 +125,49 @@ pub fn run(given: &Given) -> Result<Exit, UsageError> {
 }
 
 fn show(folder: &Path, size: u64, keep: bool) -> Result<(), DemoError> {
-    say(&format!("A server and two agents on this machine, in {}\n", folder.display()));
     // 0700: what is in there is as private as the files of a shop would be.
     let made = DirBuilder::new().mode(0o700).create(folder);
     made.map_err(io_error(format!("create {}", folder.display())))?;
-    let stage = set(folder, size)?;
-    let transfers = perform(&stage)?;
-    verify(&stage, &transfers)?;
-    by_hand(&stage, &transfers[0], keep);
+    let mut crew = Crew::new(folder)?;
+    let stopper = crew.stopper();
+    on_stop(move || stopper.stop()).map_err(io_error("take signals"))?;
+    say(&format!("A server and two agents on this machine, in {}\n", folder.display()));
+    let played = play(&mut crew, folder, size, keep);
+    if played.is_err() {
+        // Ctrl-C reaches the crew too, and its end may be seen before our own signal is: the stopper goes first.
+        thread::sleep(SIGNAL_TIME);
+    }
+    played?;
     if keep {
-        let pids: Vec<String> = stage.crew.pids().iter().map(u32::to_string).collect();
-        stage.crew.leave();
+        let pids: Vec<String> = crew.pids().iter().map(u32::to_string).collect();
+        crew.leave();
         say(&format!("\nIt all runs on. To end it: kill {}; rm -r {}", pids.join(" "), folder.display()));
     } else {
-        drop(stage);
+        drop(crew);
         fs::remove_dir_all(folder).map_err(io_error(format!("remove {}", folder.display())))?;
         say("\nStopped, and the folder is removed. `towline demo --keep` leaves it all running.");
     }
     Ok(())
 }
 
+fn play(crew: &mut Crew, folder: &Path, size: u64, keep: bool) -> Result<(), DemoError> {
+    let stage = set(crew, folder, size)?;
+    let transfers = perform(&stage)?;
+    verify(&stage, &transfers)?;
+    by_hand(&stage, &transfers[0], keep);
+    Ok(())
+}
+
 /// Makes the files, starts the server and the agents, and waits until they have found each other.
-fn set(folder: &Path, size: u64) -> Result<Stage, DemoError> {
+fn set(crew: &mut Crew, folder: &Path, size: u64) -> Result<Stage, DemoError> {
     let started = Instant::now();
     let mut shops: Vec<(ClientId, Sha256Hash)> = Vec::new();
     for (seed, name) in SHOPS.iter().enumerate() {
         let logs = folder.join(name).join("logs");
-        fs::create_dir_all(&logs).map_err(io_error(format!("create {}", logs.display())))?;
+        // One by one: a folder that a signal has removed must not come back.
+        for made in [folder.join(name), logs.clone()] {
+            fs::create_dir(&made).map_err(io_error(format!("create {}", made.display())))?;
+        }
         let line = format!("{name} opened at 08:00\n");
         fs::write(logs.join("today.log"), line).map_err(io_error(format!("write to {}", logs.display())))?;
         let path = folder.join(name).join(FILE_NAME);
@@ -160,7 +180,6 @@ fn set(folder: &Path, size: u64) -> Result<Stage, DemoError> {
 
     let key: String = random::bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
     let downloads = folder.join("downloads").to_string_lossy().into_owned();
-    let mut crew = Crew::new(folder)?;
     let settings = [
         ("AUTH_SECRET", key.as_str()),
         ("HOST", "127.0.0.1"),
@@ -200,7 +219,7 @@ fn set(folder: &Path, size: u64) -> Result<Stage, DemoError> {
         "3. Agents  {names}, pids {}, have dialled in after {spent}; they listen on no port",
         pids.join(" and ")
     ));
-    Ok(Stage { crew, api, url, key, shops })
+    Ok(Stage { api, url, key, shops })
 }
 
 /// The port in the server's line `Server running on port N`.

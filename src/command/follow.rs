@@ -118,7 +118,7 @@ pub fn follow_all(
 pub enum Pace {
     /// A few times a second.
     Poll,
-    /// Once, and the server answers at the end.
+    /// Once a second, or at the end.
     Wait,
 }
 
@@ -126,6 +126,9 @@ pub enum Pace {
 const POLL_TIME: Duration = Duration::from_millis(100);
 /// Between two questions on any of them: many transfers must not keep the server busy with answering.
 const POLL_SHARE: Duration = Duration::from_millis(10);
+/// How long the server may wait for the end before it answers, where each change is a line: it answers no earlier at any
+/// other change.
+const LINE_TIME: Duration = Duration::from_secs(1);
 /// Between two tries at a server that does not answer.
 const RETRY_TIME: Duration = Duration::from_secs(1);
 /// Between two reports on a file that is fetched.
@@ -186,7 +189,7 @@ fn to_the_end(
 ) -> Result<Transfer, ApiError> {
     let wait = match asking.pace {
         Pace::Poll => Duration::ZERO,
-        Pace::Wait => limits::WAIT_TIME,
+        Pace::Wait => LINE_TIME,
     };
     let mut answered = Instant::now();
     while !transfer.status.is_final() {

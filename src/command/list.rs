@@ -248,7 +248,7 @@ fn shown(text: &str) -> String {
 }
 
 /// A moment to the second: `2025-10-31 15:30:00Z`.
-fn moment(ms: u64) -> String {
+pub fn moment(ms: u64) -> String {
     format!("{}Z", clock::iso8601(ms)[..19].replace('T', " "))
 }
 

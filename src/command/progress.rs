@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::io::{self, Write};
 
 use super::human;
+use super::list::moment;
 use crate::names::{ClientId, printable};
 use crate::transfer::{Status, Transfer};
 
@@ -77,6 +78,27 @@ pub fn line(transfer: &Transfer, rate: Option<u64>, layout: Layout) -> String {
         }
     };
     note(transfer, &text, layout)
+}
+
+/// Where `transfer` stands, without numbers that grow: for a log, where a line stays.
+pub fn plain(transfer: &Transfer) -> String {
+    let waits = match (transfer.status, transfer.expires_at) {
+        (Status::Queued | Status::Interrupted, Some(at)) => format!("; waits until {}", moment(at)),
+        _ => String::new(),
+    };
+    let size = match (transfer.status, transfer.size) {
+        (Status::Receiving, Some(size)) => format!(" {}", human::bytes(size)),
+        _ => String::new(),
+    };
+    let Transfer { client_id, status, .. } = transfer;
+    let why = match status {
+        Status::Queued | Status::Interrupted | Status::Failed | Status::Cancelled | Status::Expired => {
+            why(transfer)
+        }
+        // What is left of an attempt before.
+        Status::Requested | Status::Receiving | Status::Verifying | Status::Completed => String::new(),
+    };
+    format!("{client_id}: {status}{size}{why}{waits}")
 }
 
 /// As [`line`], with `text` for its state.
@@ -252,6 +274,14 @@ pub mod tests {
         assert_eq!(fetching(total), "shop-001  fetched, writing 100.0 MB to disk");
         let mut cut_off = transfer(Status::Interrupted, 5, Some(9));
         cut_off.failure = Some(Failure::new(FailureCode::ClientDisconnected, "went\naway"));
+        cut_off.expires_at = Some(1_761_924_600_123);
+        assert_eq!(
+            plain(&cut_off),
+            "shop-001: interrupted: client_disconnected: went\\naway; waits until 2025-10-31 15:30:00Z"
+        );
+        cut_off.status = Status::Receiving;
+        assert_eq!(plain(&cut_off), "shop-001: receiving 9 B");
+        cut_off.status = Status::Interrupted;
         let text = line(&cut_off, None, Layout { width: 200, label: 0 });
         assert_eq!(text, "shop-001  interrupted, waits for the client: client_disconnected: went\\naway");
     }

@@ -28,7 +28,7 @@ pub const PULL: Program = Program {
         Flag {
             name: "--queue-for",
             takes: "TIME",
-            help: "wait so long for a client that is not connected, such as 90s, 24h or 7d",
+            help: "wait so long for a known client that is not connected, such as 90s, 24h or 7d",
         },
         Flag {
             name: "--timeout",
@@ -44,7 +44,7 @@ pub const PULL: Program = Program {
         Flag { name: "--json", takes: "", help: "print each transfer as one line of JSON when it has ended" },
     ],
     notes: "\
-Bars on a terminal, plain lines elsewhere, both on stderr; what became of each transfer goes to stdout.
+Bars on a terminal, a line at each change of status elsewhere, both on stderr; what became of each transfer goes to stdout.
 Ctrl-C leaves the transfers running on the server: see `towline transfers` and `towline cancel`.
 Files are never overwritten, and are given their name only when size and SHA-256 are right.
 Exit codes: 0 all are done, 1 failed, 2 bad usage, 3 not authorised, 4 not connected; of several, the highest.
@@ -154,12 +154,12 @@ pub fn run(given: &Given) -> Result<Exit, UsageError> {
         }
     }
     if !jobs.is_empty() {
-        if !order.json {
+        let mut view = View::new(jobs.iter().map(|job| &job.transfer));
+        if !order.json && view.is_painted() {
             eprintln!(
                 "Ctrl-C leaves what runs running: `towline show ID` shows it, `towline cancel ID` ends it"
             );
         }
-        let mut view = View::new(jobs.iter().map(|job| &job.transfer));
         follow_all(&api, &jobs, &mut view, give_up, |index, outcome| {
             exit = worse(exit, outcome.exit());
             report(&jobs[index], &outcome, order.json);

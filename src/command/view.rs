@@ -1,4 +1,4 @@
-//! Shows transfers while they run, on stderr: bars on a terminal, a line for each change elsewhere.
+//! Shows transfers while they run, on stderr: bars on a terminal, a line for each change of status elsewhere.
 //!
 //! stdout stays free for results, so that it can be a pipe while a person watches.
 
@@ -59,7 +59,12 @@ impl View {
 
     /// How often the server must be asked for this view.
     pub fn pace(&self) -> Pace {
-        if self.painter.is_some() { Pace::Poll } else { Pace::Wait }
+        if self.is_painted() { Pace::Poll } else { Pace::Wait }
+    }
+
+    /// Whether somebody looks at a terminal.
+    pub fn is_painted(&self) -> bool {
+        self.painter.is_some()
     }
 
     /// How long to wait for an event before [`View::paint`]; without a terminal there is nothing to paint.
@@ -80,14 +85,16 @@ impl View {
                 row.meter.note(now, transfer.bytes);
                 row.transfer = *transfer;
                 row.away = None;
+                // Its end is printed by whoever asked for it.
                 if !row.transfer.status.is_final() {
-                    let line = progress::line(&row.transfer, row.meter.rate(), self.layout);
+                    let line = progress::plain(&row.transfer);
                     self.print(index, line);
                 }
             }
             Event::Away(why) => {
                 row.away = Some(why.clone());
-                self.print(index, format!("{why}; trying again"));
+                let client = row.transfer.client_id.clone();
+                self.print(index, format!("{client}: {why}; trying again"));
             }
             Event::Fetching(bytes) => {
                 if row.fetched.is_none() {
