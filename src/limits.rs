@@ -164,8 +164,6 @@ pub const MAX_SECRET_BYTES: usize = 1024;
 
 /// Connecting to the server, and sending it a request.
 pub const CALL_TIME: Duration = Duration::from_secs(10);
-/// How long one call waits for a transfer's end before it asks again: below the idle times of proxies.
-pub const WAIT_TIME: Duration = Duration::from_secs(30);
 /// How long a pull that waits bears a server that does not answer: a restart takes seconds.
 pub const PULL_PATIENCE: Duration = Duration::from_secs(60);
 /// Clients in one `towline pull`: each has a thread and a parked call.

@@ -323,7 +323,10 @@ impl Part {
 }
 
 /// Renames, unless something is there already. File systems that can't do that in one step link and unlink.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
+///
+/// # Errors
+/// `AlreadyExists` among others; `from` is as it was then.
+pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
         Ok(()) => Ok(()),
         Err(Errno::INVAL | Errno::NOSYS) => {

@@ -6,12 +6,10 @@ use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
-use rustix::fs::{CWD, RenameFlags};
-use rustix::io::Errno;
-
 use super::api::{Api, ApiError};
 use crate::hash::Hasher;
 use crate::names::Sha256Hash;
+use crate::spool;
 use crate::transfer::Transfer;
 
 const BUFFER_BYTES: usize = 256 << 10;
@@ -91,19 +89,9 @@ fn save(
         return Err(FetchError::Differs { text: format!("its SHA-256 is {hash}") });
     }
     file.sync_all().map_err(at("write", &part.0))?;
-    rename_new(&part.0, target).map_err(at("save the file as", target))?;
+    spool::rename_new(&part.0, target).map_err(at("save the file as", target))?;
     drop(part);
     File::open(folder).and_then(|folder| folder.sync_all()).map_err(at("write", folder))
-}
-
-/// Gives the file its name unless that is taken. Not every file system can rename so, nor has every one links; `from`
-/// stays where a link is made.
-fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
-    match rustix::fs::renameat_with(CWD, from, CWD, to, RenameFlags::NOREPLACE) {
-        Ok(()) => Ok(()),
-        Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(from, to),
-        Err(error) => Err(error.into()),
-    }
 }
 
 fn copy(
