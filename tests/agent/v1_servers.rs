@@ -112,10 +112,11 @@ fn a_missing_file_is_said_in_v1s_words() {
 #[test]
 fn a_v1_server_gets_nothing_that_is_not_shared() {
     let (_agent, mut line, content) = connected(10, &[]);
-    for key in ["/etc/passwd", "../../etc/passwd", "..", "file", r"C:\pos"] {
-        line.ask(ID, &json!(key), 65536);
+    for (n, key) in ["/etc/passwd", "../../etc/passwd", "..", "file", r"C:\pos"].into_iter().enumerate() {
+        let id = format!("6f9619ff-8b86-4011-b42d-00c04fc964f{n}");
+        line.ask(&id, &json!(key), 65536);
         let error = line.hear_text();
-        assert_eq!((&error["type"], &error["requestId"]), (&json!("error"), &json!(ID)), "{key}: {error}");
+        assert_eq!((&error["type"], &error["requestId"]), (&json!("error"), &json!(id)), "{key}: {error}");
     }
     line.ask(ID, &json!(""), 65536); // v1: as null
     assert!(line.receive(ID).bytes == content);

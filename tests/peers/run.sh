@@ -7,6 +7,7 @@ set -eu
 here=$(cd "$(dirname "$0")" && pwd)
 bin=$(cd "${1:-$here/../../target/release}" && pwd)
 dir=$(mktemp -d)
+# Those that run; one that was waited for is gone from here, because its number may be a stranger's by now.
 pids=
 # $pids is a list: it must split.
 trap 'for pid in $pids; do kill "$pid" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
@@ -47,7 +48,8 @@ in_log "$dir/server.log" 'Server running on port '
 port=$(sed -n 's/.*Server running on port \([0-9]*\).*/\1/p' "$dir/server.log")
 "$python" "$here/v1_client.py" "ws://127.0.0.1:$port/ws" shop-001 "$secret" "$dir/pos.db" > "$dir/client.log" 2>&1 &
 client=$!
-pids="$pids $client"
+others=$pids
+pids="$others $client"
 tries=200
 until curl -sS "http://localhost:$port/clients" -H "x-api-key: $secret" | grep -q '"shop-001"'; do
     tries=$((tries - 1))
@@ -60,7 +62,10 @@ case $answer in
     *'"status":"completed"'*) ;;
     *) fail "the pull answered $answer" ;;
 esac
-wait "$client" || fail 'the client was not told that its file is verified'
+told=0
+wait "$client" || told=$?
+pids=$others
+[ "$told" -eq 0 ] || fail 'the client was not told that its file is verified'
 set -- "$dir"/downloads/shop-001_*.bin
 [ $# -eq 1 ] || fail "$# downloads"
 same "$1" "$dir/pos.db"
@@ -75,7 +80,11 @@ port=$(sed -n 's/^port //p' "$dir/v1-server.log")
 mkdir "$dir/agent"
 (cd "$dir/agent" && exec env -i SERVER_URL="ws://127.0.0.1:$port/ws" CLIENT_ID=shop-002 AUTH_SECRET="$secret" \
     FILE_PATH="$dir/pos.db" TOKEN_IN_URL=true "$bin/towline-agent") > "$dir/agent.log" 2>&1 &
-pids="$pids $!"
-wait "$server" || fail 'the v1 server did not get what the agent stated'
+others="$others $!"
+pids="$others $server"
+got=0
+wait "$server" || got=$?
+pids=$others
+[ "$got" -eq 0 ] || fail 'the v1 server did not get what the agent stated'
 same "$dir/received" "$dir/pos.db"
 say 'our agent served a v1 server in Python: 100 MB, verified'

@@ -1,7 +1,5 @@
 //! What is where: unknown routes and methods, probes, and a control plane on an address of its own.
 
-use std::net::TcpListener;
-
 use serde_json::json;
 
 use crate::support::http::{Wire, exchange};
@@ -104,10 +102,10 @@ fn with_control_listen_rest_is_served_there_and_agents_only_on_the_port() {
     server.post("/download/shop-002", &json!({})).expect_error(404, "not connected");
 }
 
-/// A server with a control address: a port that was free a moment ago; another one if it was taken since.
+/// A server with a control address of its own, and that address's port.
 fn with_control_listen() -> (Server, u16) {
-    let probe = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
-    let control = probe.local_addr().expect("a bound socket").port();
-    drop(probe);
-    (Server::start(&[("CONTROL_LISTEN", &format!("127.0.0.1:{control}"))]), control)
+    let server = Server::start(&[("CONTROL_LISTEN", "127.0.0.1:0")]);
+    let line = server.program.wait_line("REST on ");
+    let port = line.rsplit(':').next().and_then(|port| port.parse().ok());
+    (server, port.unwrap_or_else(|| panic!("no port in {line:?}")))
 }
