@@ -6,10 +6,12 @@
 //!   +------ error ------------+--------- error ---> Over
 //! ```
 //! An attempt that is over takes nothing more: what is still in flight is [`Action::Ignore`].
-//! The shell opens the part, stores, hashes and publishes; it never decides what is in order.
-//! Bytes that the server already has will enter here as one more event that covers a range of the file.
+//! Chunks and `same` cover the file from 0 to its end, in order; in between the agent asks for hashes of what the server
+//! has, each once and of nothing that is covered already, because a part is written over in place.
+//! The shell opens the part, stores, keeps, hashes and publishes; it never decides what is in order.
 
-use crate::limits;
+use crate::blocks::block_count;
+use crate::limits::{self, BLOCK_BYTES, WINDOW_BLOCKS};
 use crate::names::{Sha256Hash, source_name};
 use crate::protocol::{ChunkHeader, Dialect, Violation};
 use crate::refusal::RefusalCode;
@@ -43,6 +45,31 @@ pub enum Event<'a> {
         /// Bytes, when stated again.
         size: Option<u64>,
     },
+    /// `ask_blocks`.
+    AskBlocks {
+        /// The attempt that it names.
+        attempt: u32,
+        /// The first block.
+        from: u64,
+        /// How many.
+        count: u64,
+    },
+    /// `ask_pages`.
+    AskPages {
+        /// The attempt that it names.
+        attempt: u32,
+        /// Of these blocks.
+        blocks: &'a [u64],
+    },
+    /// `same`.
+    Same {
+        /// The attempt that it names.
+        attempt: u32,
+        /// Where it begins, in bytes.
+        offset: u64,
+        /// Bytes.
+        length: u64,
+    },
     /// `progress`.
     Progress {
         /// The attempt that it names.
@@ -69,8 +96,25 @@ pub enum Action {
         /// Bytes.
         size: u64,
     },
-    /// Store the payload behind what is stored already.
+    /// Store the payload behind what is covered already.
     Store,
+    /// The next `length` bytes are those that are here.
+    Keep {
+        /// Bytes.
+        length: u64,
+    },
+    /// Answer with the hashes of these blocks.
+    TellBlocks {
+        /// The first block.
+        from: u64,
+        /// How many.
+        count: u64,
+    },
+    /// Answer with the hashes of the pages of these blocks.
+    TellPages {
+        /// Ascending.
+        blocks: Vec<u64>,
+    },
     /// All is here: compare the hash, publish.
     Finish {
         /// What the agent states.
@@ -91,19 +135,30 @@ enum State {
     Over,
 }
 
+/// The first blocks that have not been asked about.
+#[derive(Debug, Clone, Copy, Default)]
+struct Asked {
+    block: u64,
+    pages_of: u64,
+}
+
 /// One attempt at a transfer.
 #[derive(Debug, Clone)]
 pub struct Inbound {
     attempt: u32,
     dialect: Dialect,
     max_size: u64,
+    /// Bytes that the agent was told the server has.
+    have: u64,
+    asked: Asked,
     state: State,
 }
 
 impl Inbound {
-    /// An attempt that has just been asked for; `max_size` is the largest file that is taken, in bytes.
-    pub fn new(attempt: u32, dialect: Dialect, max_size: u64) -> Inbound {
-        Inbound { attempt, dialect, max_size, state: State::Asked }
+    /// An attempt that has just been asked for; `max_size` is the largest file that is taken, `have` what the agent was
+    /// told that the server has, in bytes.
+    pub fn new(attempt: u32, dialect: Dialect, max_size: u64, have: u64) -> Inbound {
+        Inbound { attempt, dialect, max_size, have, asked: Asked::default(), state: State::Asked }
     }
 
     /// Takes what came and says what to do.
@@ -118,6 +173,9 @@ impl Inbound {
             Event::Start { filename, size, .. } => self.start(filename, size),
             Event::Chunk { header, length } => self.chunk(header, length),
             Event::End { checksum, size, .. } => self.end(checksum, size),
+            Event::AskBlocks { from, count, .. } => self.ask_blocks(from, count),
+            Event::AskPages { blocks, .. } => self.ask_pages(blocks),
+            Event::Same { offset, length, .. } => self.same(offset, length),
             Event::Progress { .. } => Ok(Action::KeepWaiting),
             Event::Error { code, message, .. } => Ok(Action::Fail(agent_failure(code, message))),
         };
@@ -134,7 +192,10 @@ impl Inbound {
                 *attempt
             }
             Event::Chunk { header, .. } => header.attempt,
-            Event::Progress { attempt } => Some(*attempt),
+            Event::AskBlocks { attempt, .. }
+            | Event::AskPages { attempt, .. }
+            | Event::Same { attempt, .. }
+            | Event::Progress { attempt } => Some(*attempt),
         };
         match self.dialect {
             Dialect::V1 => false,
@@ -175,6 +236,48 @@ impl Inbound {
         Ok(if length == 0 { Action::Ignore } else { Action::Store })
     }
 
+    fn ask_blocks(&mut self, from: u64, count: u64) -> Result<Action, Violation> {
+        let State::Receiving { .. } = self.state else { return Err(Violation::BeforeStart) };
+        let is_window = (1..=WINDOW_BLOCKS as u64).contains(&count);
+        if !is_window || from != self.asked.block || from + count > block_count(self.have) {
+            return Err(Violation::BadQuestion { block: Some(from) });
+        }
+        self.asked.block = from + count;
+        Ok(Action::TellBlocks { from, count })
+    }
+
+    fn ask_pages(&mut self, blocks: &[u64]) -> Result<Action, Violation> {
+        let State::Receiving { received, .. } = self.state else { return Err(Violation::BeforeStart) };
+        let (Some(first), Some(last)) = (blocks.first().copied(), blocks.last().copied()) else {
+            return Err(Violation::BadQuestion { block: None });
+        };
+        let is_in_order = blocks.is_sorted_by(|one, next| one < next);
+        let is_open = first >= self.asked.pages_of.max(block_count(received)) && last < self.asked.block;
+        if blocks.len() > WINDOW_BLOCKS || !is_in_order || !is_open {
+            return Err(Violation::BadQuestion { block: Some(first) });
+        }
+        self.asked.pages_of = last + 1;
+        Ok(Action::TellPages { blocks: blocks.to_vec() })
+    }
+
+    fn same(&mut self, offset: u64, length: u64) -> Result<Action, Violation> {
+        let State::Receiving { size, received, .. } = &mut self.state else {
+            return Err(Violation::BeforeStart);
+        };
+        if offset != *received {
+            return Err(Violation::OffsetGap { expected: *received, got: Some(offset) });
+        }
+        let is_window = (1..=(WINDOW_BLOCKS * BLOCK_BYTES) as u64).contains(&length);
+        if !is_window || length > self.have.saturating_sub(offset) {
+            return Err(Violation::NotHeld { offset, length, have: self.have });
+        }
+        if length > size.saturating_sub(offset) {
+            return Err(Violation::TooManyBytes { size: *size });
+        }
+        *received += length;
+        Ok(Action::Keep { length })
+    }
+
     fn end(&mut self, checksum: Sha256Hash, stated_again: Option<u64>) -> Result<Action, Violation> {
         let State::Receiving { size, received, .. } = self.state else {
             return Err(Violation::BeforeStart);
@@ -204,174 +307,4 @@ fn agent_failure(code: Option<&str>, message: &str) -> Failure {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::names::RequestId;
-    use crate::protocol::Ends;
-
-    const HASH: Sha256Hash = Sha256Hash([7; 32]);
-
-    fn header(seq: u64, offset: Option<u64>, attempt: Option<u32>) -> ChunkHeader {
-        let request_id = RequestId::from_random([1; 16]);
-        ChunkHeader { request_id, seq, timestamp: 0.into(), attempt, offset }
-    }
-
-    fn start(size: u64) -> Event<'static> {
-        Event::Start { attempt: None, filename: "/var/pos.db", size }
-    }
-
-    fn end(size: Option<u64>) -> Event<'static> {
-        Event::End { attempt: None, checksum: HASH, size }
-    }
-
-    fn v1() -> Inbound {
-        Inbound::new(1, Dialect::V1, 1000)
-    }
-
-    fn v2() -> Inbound {
-        Inbound::new(2, Dialect::V2, 1000)
-    }
-
-    fn code(taken: Result<Action, Violation>) -> FailureCode {
-        match taken {
-            Ok(Action::Fail(failure)) => failure.code,
-            other => panic!("{other:?}"),
-        }
-    }
-
-    #[test]
-    fn a_v1_file() {
-        let mut inbound = v1();
-        assert_eq!(inbound.step(start(5)), Ok(Action::Begin { source_name: "pos.db".into(), size: 5 }));
-        let (one, two) = (header(1, None, None), header(2, None, None));
-        assert_eq!(inbound.step(Event::Chunk { header: &one, length: 3 }), Ok(Action::Store));
-        assert_eq!(inbound.step(Event::Chunk { header: &two, length: 4 }), Ok(Action::Store), "it grew");
-        assert_eq!(inbound.step(end(Some(5))), Ok(Action::Finish { checksum: HASH }));
-        assert_eq!(inbound.step(end(Some(5))), Ok(Action::Ignore), "the end again");
-    }
-
-    #[test]
-    fn a_v2_file_and_what_is_left_of_an_earlier_attempt() {
-        let mut inbound = v2();
-        assert_eq!(
-            inbound.step(Event::Start { attempt: Some(1), filename: "x", size: 9 }),
-            Ok(Action::Ignore)
-        );
-        inbound.step(Event::Start { attempt: Some(2), filename: "x", size: 4 }).unwrap();
-        let stale = header(7, Some(700), Some(1));
-        assert_eq!(inbound.step(Event::Chunk { header: &stale, length: 3 }), Ok(Action::Ignore));
-        let good = header(1, Some(0), Some(2));
-        assert_eq!(inbound.step(Event::Chunk { header: &good, length: 4 }), Ok(Action::Store));
-        assert_eq!(inbound.step(Event::Progress { attempt: 2 }), Ok(Action::KeepWaiting));
-        assert_eq!(inbound.step(Event::Progress { attempt: 1 }), Ok(Action::Ignore));
-        assert_eq!(inbound.step(end(Some(4))), Ok(Action::Finish { checksum: HASH }));
-    }
-
-    #[test]
-    fn empty_files() {
-        for mut inbound in [v1(), v2()] {
-            inbound.step(start(0)).unwrap();
-            assert_eq!(inbound.step(end(Some(0))), Ok(Action::Finish { checksum: HASH }));
-        }
-        let mut inbound = v1();
-        inbound.step(start(0)).unwrap();
-        let empty = header(1, None, None);
-        assert_eq!(inbound.step(Event::Chunk { header: &empty, length: 0 }), Ok(Action::Ignore));
-    }
-
-    #[test]
-    fn fewer_bytes_than_stated() {
-        for (at_start, at_end) in [(5, Some(5)), (5, None), (0, Some(5))] {
-            let mut inbound = v1();
-            inbound.step(start(at_start)).unwrap();
-            assert_eq!(code(inbound.step(end(at_end))), FailureCode::SizeMismatch);
-        }
-    }
-
-    #[test]
-    fn files_over_the_bound() {
-        assert_eq!(code(v2().step(start(1001))), FailureCode::FileTooLarge);
-        let mut growing = v1();
-        growing.step(start(1)).unwrap();
-        let header = header(1, None, None);
-        assert_eq!(
-            code(growing.step(Event::Chunk { header: &header, length: 1001 })),
-            FailureCode::FileTooLarge
-        );
-    }
-
-    #[test]
-    fn agent_errors() {
-        let error = |code, message| Event::Error { attempt: None, code, message };
-        assert_eq!(code(v1().step(error(None, "file_not_found"))), FailureCode::FileNotFound);
-        assert_eq!(code(v2().step(error(Some("not_shared"), "out"))), FailureCode::NotShared);
-        assert_eq!(code(v2().step(error(Some("dance"), "?"))), FailureCode::AgentError);
-        assert_eq!(
-            code(v2().step(error(Some("disk_full"), "not the agent's word"))),
-            FailureCode::AgentError
-        );
-        let long = "x\n".repeat(1000);
-        let Ok(Action::Fail(failure)) = v1().step(error(None, &long)) else { panic!() };
-        assert!(
-            failure.message.chars().count() <= limits::MAX_ERROR_CHARS && !failure.message.contains('\n')
-        );
-    }
-
-    /// Brings about the violation, in an attempt of its own; `None` for those of a line, which never get here.
-    fn provoke(violation: &Violation) -> Option<Result<Action, Violation>> {
-        let mut inbound = v2();
-        let next = header(1, Some(0), Some(2));
-        Some(match violation {
-            Violation::TextTooLong { .. }
-            | Violation::NotAMessage { .. }
-            | Violation::BadHeaderLength { .. }
-            | Violation::NotAHeader { .. }
-            | Violation::UnknownRequest { .. } => return None,
-            Violation::StartTwice => {
-                inbound.step(start(5)).unwrap();
-                inbound.step(start(5))
-            }
-            Violation::BeforeStart => inbound.step(Event::Chunk { header: &next, length: 1 }),
-            Violation::SeqGap { got, .. } => {
-                inbound.step(start(5)).unwrap();
-                inbound.step(Event::Chunk { header: &header(*got, Some(0), None), length: 1 })
-            }
-            Violation::OffsetGap { got, .. } => {
-                inbound.step(start(5)).unwrap();
-                inbound.step(Event::Chunk { header: &header(1, *got, None), length: 1 })
-            }
-            Violation::TooManyBytes { size } => {
-                inbound.step(start(*size)).unwrap();
-                inbound.step(Event::Chunk { header: &next, length: size + 1 })
-            }
-        })
-    }
-
-    #[test]
-    fn violations_of_an_attempt() {
-        for violation in [
-            Violation::StartTwice,
-            Violation::BeforeStart,
-            Violation::SeqGap { expected: 1, got: 2 },
-            Violation::SeqGap { expected: 1, got: 0 },
-            Violation::OffsetGap { expected: 0, got: Some(1) },
-            Violation::OffsetGap { expected: 0, got: None },
-            Violation::TooManyBytes { size: 5 },
-        ] {
-            assert_eq!(violation.ends(), Ends::Attempt);
-            assert_eq!(provoke(&violation), Some(Err(violation)));
-        }
-        assert_eq!(v2().step(end(None)), Err(Violation::BeforeStart));
-    }
-
-    #[test]
-    fn nothing_comes_after_the_end_of_an_attempt() {
-        let mut inbound = v2();
-        assert!(inbound.step(end(None)).is_err());
-        assert_eq!(inbound.step(start(5)), Ok(Action::Ignore));
-        assert_eq!(
-            inbound.step(Event::Chunk { header: &header(1, Some(0), None), length: 1 }),
-            Ok(Action::Ignore)
-        );
-    }
-}
+mod tests;

@@ -13,6 +13,7 @@
 
 pub mod agent;
 pub mod backoff;
+pub mod blocks;
 pub mod clock;
 pub mod command;
 pub mod door;

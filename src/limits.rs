@@ -37,8 +37,8 @@ pub const MAX_SHARES: usize = 64;
 pub const MAX_ERROR_CHARS: usize = 300;
 /// Ended transfers whose late messages are dropped in silence, a line: more than can still be in flight.
 pub const MAX_ENDED_IDS: usize = 64;
-/// Frames that wait for a peer to read, a line: a peer that lets this much pile up is not reading.
-pub const MAX_OUTBOX_BYTES: usize = 256 << 10;
+/// Frames that wait for a peer to read, a line: a peer that lets this much pile up is not reading. An agent's sixteen transfers may each be owed two answers of hashes.
+pub const MAX_OUTBOX_BYTES: usize = 1 << 20;
 /// Transfers that an agent runs at once, whatever a server asks.
 pub const MAX_AGENT_TRANSFERS: usize = 16;
 /// Entries of a folder that an agent lists: it must fit a text message.
@@ -47,6 +47,15 @@ pub const MAX_LISTED_ENTRIES: usize = 1000;
 pub const MAX_LISTED_BYTES: usize = 192 << 10;
 /// Entries of a folder that an agent looks at to find the first by name: about a second's work, well within [`LISTING_TIME`].
 pub const MAX_SCANNED_ENTRIES: usize = 500_000;
+
+// What the server already has (WIRE.md says how the sizes were chosen)
+
+/// A block, the coarse unit of comparing, in bytes. Fixed by the wire.
+pub const BLOCK_BYTES: usize = 64 << 10;
+/// A page, the fine unit of comparing, in bytes: that of the databases in use. Fixed by the wire.
+pub const PAGE_BYTES: usize = 4 << 10;
+/// Blocks that are asked about, or covered by one `same`, at once: what either side then holds in hashes is at most 34 KiB, and a window of 16 MiB costs at most one round trip.
+pub const WINDOW_BLOCKS: usize = 256;
 
 // Memory of a transfer
 
@@ -71,6 +80,8 @@ pub const CLOSE_TIME: Duration = Duration::from_secs(2);
 pub const DEFAULT_BEAT: Duration = Duration::from_secs(15);
 /// How often a v1 server hears an agent's heartbeat.
 pub const V1_HEARTBEAT: Duration = Duration::from_secs(30);
+/// How often an agent says that it is at work while it sends nothing of a file: well within any sensible `STALL_SECONDS`.
+pub const SIGN_PAUSE: Duration = Duration::from_secs(1);
 /// Silent beats after which a peer is dead.
 pub const SILENT_BEATS: u32 = 3;
 /// The longest `?wait=`, in seconds (CONTRACT §3).
@@ -133,6 +144,8 @@ pub const MAX_KNOWN_CLIENTS: usize = 20_000;
 pub const MAX_IDLE_ATTEMPTS: u32 = 5;
 /// Attempts at a file that changes while it is read (CONTRACT §4).
 pub const MAX_CHANGED_ATTEMPTS: u32 = 3;
+/// Attempts that may end with the wrong hash: the second mends what is here, the third begins with nothing.
+pub const MAX_MISMATCHED_ATTEMPTS: u32 = 3;
 /// The slowest `maxRate`, in bytes a second: slower, and a piece would look like a stall.
 pub const MIN_RATE: u64 = 1 << 10;
 /// Fewer bytes than this on a whole line in `STALL_SECONDS` are heartbeats, not a file that comes slowly.

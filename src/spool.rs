@@ -9,15 +9,18 @@
 //! Like a mail queue it can be read with `ls` and `cat`, and it alone is enough to go on after a power cut. What can't
 //! be read is set aside with a warning, and is never a reason not to start.
 
+mod part;
+
 use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
-use crate::hash::{Hasher, hash_all};
-use crate::names::{RequestId, Sha256Hash};
+use crate::hash::hash_all;
+use crate::names::RequestId;
 use crate::transfer::{Failure, FailureCode, Status, Transfer};
+pub use part::{Begin, KeepError, Part};
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -68,13 +71,13 @@ pub struct Spool {
     _lock: File,
 }
 
-/// A file that is arriving, and its hash so far.
+/// What is left of a transfer.
 #[derive(Debug)]
-pub struct Part {
-    file: File,
-    path: PathBuf,
-    hasher: Hasher,
-    bytes: u64,
+pub struct Recovered {
+    /// Its record.
+    pub transfer: Transfer,
+    /// The length of its part, in bytes.
+    pub part: u64,
 }
 
 impl Spool {
@@ -129,7 +132,7 @@ impl Spool {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Writes a record; when this returns, it survives a power cut.
+    /// Writes a record; when this returns, it survives a power cut. A transfer that has ended has no part any more.
     ///
     /// # Errors
     /// The record that was there before is still whole.
@@ -141,6 +144,9 @@ impl Spool {
             Err(error) => return Err(at("make the folder", &folder)(error)),
         };
         let (record, fresh) = (folder.join(RECORD), folder.join("record.json.new"));
+        if transfer.status.is_final() {
+            self.remove_part(transfer.request_id); // first: what it took may be what the record lacks
+        }
         let mut text =
             serde_json::to_vec_pretty(transfer).expect("a transfer holds strings and numbers only");
         text.push(b'\n');
@@ -165,14 +171,38 @@ impl Spool {
         }
     }
 
-    /// Begins a part, empty.
+    /// Begins a part with what is here, or without.
     ///
     /// # Errors
     /// When it can't be made.
-    pub fn part(&self, id: RequestId) -> Result<Part, SpoolError> {
+    pub fn part(&self, id: RequestId, begin: Begin<'_>) -> Result<Part, SpoolError> {
         let path = self.folder(id).join(PART);
-        let file = File::create(&path).map_err(at("write", &path))?;
-        Ok(Part { file, path, hasher: Hasher::default(), bytes: 0 })
+        let mut options = fs::OpenOptions::new();
+        options.read(true).write(true).create(true).truncate(matches!(begin, Begin::Empty));
+        let file = options.open(&path).map_err(at("write", &path))?;
+        let length = file.metadata().map_err(at("look at", &path))?.len();
+        let older = match begin {
+            Begin::WithWhatIsHere { older: Some(older) } => self.older(older),
+            Begin::WithWhatIsHere { older: None } | Begin::Empty => None,
+        };
+        Ok(Part::new(file, path, length, older))
+    }
+
+    /// A download and its length. One that was removed since has none.
+    fn older(&self, filename: &str) -> Option<(File, u64)> {
+        let file = self.open_download(filename).ok()?;
+        let stat = file.metadata().ok()?;
+        stat.is_file().then_some((file, stat.len()))
+    }
+
+    /// Removes the part of a transfer, if there is one.
+    pub fn remove_part(&self, id: RequestId) {
+        let part = self.folder(id).join(PART);
+        if let Err(error) = fs::remove_file(&part)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            log::warn!("{}", at("remove", &part)(error));
+        }
     }
 
     /// Puts a synced part under its name, replacing nothing; when this returns, it survives a power cut.
@@ -211,8 +241,8 @@ impl Spool {
     }
 
     /// Reads what an earlier run left, oldest first. A transfer that was being published is `completed` when its
-    /// file is there with the recorded hash. Parts are removed; what can't be read is set aside.
-    pub fn recover(&self) -> Vec<Transfer> {
+    /// file is there with the recorded hash. What can't be read is set aside.
+    pub fn recover(&self) -> Vec<Recovered> {
         let mut found = Vec::new();
         let entries = match fs::read_dir(&self.state_dir) {
             Ok(entries) => entries,
@@ -225,15 +255,15 @@ impl Spool {
             let name = entry.file_name();
             let Some(id) = name.to_str().and_then(|name| name.parse::<RequestId>().ok()) else { continue };
             match self.recover_one(id) {
-                Ok(transfer) => found.push(transfer),
+                Ok(recovered) => found.push(recovered),
                 Err(why) => self.set_aside(id, &why),
             }
         }
-        found.sort_by_key(|transfer| transfer.created_at);
+        found.sort_by_key(|found: &Recovered| found.transfer.created_at);
         found
     }
 
-    fn recover_one(&self, id: RequestId) -> Result<Transfer, String> {
+    fn recover_one(&self, id: RequestId) -> Result<Recovered, String> {
         let folder = self.folder(id);
         let text = fs::read(folder.join(RECORD)).map_err(|error| format!("{RECORD}: {error}"))?;
         let mut transfer: Transfer =
@@ -253,13 +283,17 @@ impl Spool {
             transfer.failure = None;
             self.save(&transfer).map_err(|error| error.to_string())?;
         }
-        let part = folder.join(PART);
-        match fs::remove_file(&part) {
-            Ok(()) => log::info!("removed {}: the transfer begins again", part.display()),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => log::warn!("{}", at("remove", &part)(error)),
+        if transfer.status.is_final() {
+            self.remove_part(id);
+            return Ok(Recovered { transfer, part: 0 });
         }
-        Ok(transfer)
+        let part = match fs::symlink_metadata(folder.join(PART)) {
+            Ok(stat) if stat.is_file() => stat.len(),
+            Ok(_) => return Err(format!("{PART} is no file")),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
+            Err(error) => return Err(format!("{PART}: {error}")),
+        };
+        Ok(Recovered { transfer, part })
     }
 
     fn is_published(&self, transfer: &Transfer) -> bool {
@@ -279,46 +313,6 @@ impl Spool {
 
     fn folder(&self, id: RequestId) -> PathBuf {
         self.state_dir.join(id.to_string())
-    }
-}
-
-impl Part {
-    /// Stores `bytes` behind what is there.
-    ///
-    /// # Errors
-    /// Nothing more may be stored then.
-    pub fn store(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
-        self.hasher.update(bytes);
-        self.file.write_all_at(bytes, self.bytes).map_err(at("write", &self.path))?;
-        self.bytes += bytes.len() as u64;
-        Ok(())
-    }
-
-    /// How many bytes are stored.
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
-
-    /// The hash of all of them.
-    pub fn hash(&self) -> Sha256Hash {
-        self.hasher.hash()
-    }
-
-    /// When this returns, all that is stored survives a power cut.
-    ///
-    /// # Errors
-    /// Nothing is certain about the part then.
-    pub fn sync(&self) -> Result<(), SpoolError> {
-        self.file.sync_all().map_err(at("sync", &self.path))
-    }
-
-    /// Removes it.
-    pub fn discard(self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            log::warn!("{}", at("remove", &self.path)(error));
-        }
     }
 }
 

@@ -1,20 +1,22 @@
 //! A running transfer on the agent's side: reads, hashes, sends, in the order that [`Outbound`] gives.
 
 use std::convert::Infallible;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError};
+use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
 
 use super::files::Content;
 use super::session::Session;
+use crate::blocks::BlockHash;
 use crate::clock;
 use crate::hash::Hasher;
 use crate::limits;
-use crate::line::binary_frame;
+use crate::line::{binary_frame, close};
 use crate::names::{FileKey, RequestId};
-use crate::outbound::{Found, Outbound, Step};
+use crate::outbound::{Found, Outbound, Question, Reading, Step};
 use crate::pace::{Pace, chunk_for};
-use crate::protocol::{ChunkHeader, Dialect, ToServer, pack_head};
+use crate::protocol::{ChunkHeader, Dialect, ToServer, Violation, pack_head, to_text};
 use crate::refusal::{Refusal, RefusalCode};
 
 /// What was asked for.
@@ -26,6 +28,8 @@ pub(super) struct Sending {
     pub(super) chunk: usize,
     /// Bytes a second.
     pub(super) max_rate: Option<u64>,
+    /// Bytes that the server has of an earlier state of the file.
+    pub(super) have: u64,
 }
 
 /// Why nothing more is sent.
@@ -39,39 +43,61 @@ enum Quit {
 struct Work<'s> {
     session: &'s Session<'s>,
     stop: &'s Receiver<Infallible>,
+    answers: &'s Receiver<Vec<BlockHash>>,
     content: Content,
     buffer: Vec<u8>,
     frame: Vec<u8>,
-    sent: Hasher,
+    hasher: Hasher,
     pace: Option<Pace>,
+    /// When the server last heard of this transfer.
+    last_sign: Instant,
+    /// Bytes that were sent.
+    sent: u64,
 }
 
 impl Sending {
     /// Runs the attempt to its end, and says how it ended.
-    pub(super) fn run(self, session: &Session<'_>, stop: &Receiver<Infallible>) {
-        match self.send(session, stop) {
+    pub(super) fn run(
+        self,
+        session: &Session<'_>,
+        stop: &Receiver<Infallible>,
+        answers: &Receiver<Vec<BlockHash>>,
+    ) {
+        match self.send(session, stop, answers) {
             Ok(()) | Err(Quit::Gone) => {}
             Err(Quit::Refused(refusal)) => session.refuse(self.id, Some(self.attempt), &refusal),
         }
     }
 
-    fn send(&self, session: &Session<'_>, stop: &Receiver<Infallible>) -> Result<(), Quit> {
+    fn send(
+        &self,
+        session: &Session<'_>,
+        stop: &Receiver<Infallible>,
+        answers: &Receiver<Vec<BlockHash>>,
+    ) -> Result<(), Quit> {
         let content = session.agent.files.open(self.file_key.as_ref()).map_err(Quit::Refused)?;
         let size = content.size();
         let rates = [self.max_rate, session.agent.settings.max_rate];
         let chunk = chunk_for(rates.into_iter().flatten().min(), self.chunk);
         let attempt = self.stated_attempt(session);
         let filename = content.name().to_owned();
-        log::info!("upload_start for {} filename={filename} size={size} attempt={}", self.id, self.attempt);
+        log::info!(
+            "upload_start for {} filename={filename} size={size} attempt={} have={}",
+            self.id,
+            self.attempt,
+            self.have
+        );
         session.say(&ToServer::UploadStart { request_id: self.id, filename, filesize: size, attempt });
-        let buffer = vec![0; chunk.min(usize::try_from(size).unwrap_or(usize::MAX)).max(1)];
-        let pace = self.max_rate.map(Pace::new);
+        let piece = if self.have > 0 { chunk.max(limits::BLOCK_BYTES) } else { chunk };
+        let buffer = vec![0; piece.min(usize::try_from(size).unwrap_or(usize::MAX)).max(1)];
+        let (pace, frame, hasher) = (self.max_rate.map(Pace::new), Vec::new(), Hasher::default());
+        let last_sign = Instant::now();
         let mut work =
-            Work { session, stop, content, buffer, frame: Vec::new(), sent: Hasher::default(), pace };
-        self.follow(Outbound::new(size, work.buffer.len()), &mut work)?;
-        let checksum = work.sent.hash();
+            Work { session, stop, answers, content, buffer, frame, hasher, pace, last_sign, sent: 0 };
+        self.follow(Outbound::new(size, chunk.min(work.buffer.len()), self.have), &mut work)?;
+        let checksum = work.hasher.hash();
         session.sent(self.id, checksum);
-        log::info!("upload_end {} computed={checksum} bytes={size}", self.id);
+        log::info!("upload_end {} computed={checksum} bytes={size} sent={}", self.id, work.sent);
         session.say(&ToServer::UploadEnd { request_id: self.id, checksum, filesize: Some(size), attempt });
         Ok(())
     }
@@ -79,30 +105,43 @@ impl Sending {
     /// Does what the machine says until the end may be sent.
     fn follow(&self, mut outbound: Outbound, work: &mut Work<'_>) -> Result<(), Quit> {
         let mut again = Hasher::default();
-        let mut last_sign = Instant::now();
         loop {
             match outbound.next() {
-                Step::Send { offset, length, seq } => {
+                Step::Ask(question) => {
+                    self.ask(work, question)?;
+                    outbound.asked();
+                }
+                Step::Await => {
+                    let hashes = work.wait_for_answer()?;
+                    outbound.answered(&hashes).map_err(|violation| work.give_up_line(&violation))?;
+                }
+                Step::Read { offset, length, reading } => {
                     let read = work.read(offset, length)?;
-                    if read > 0 {
-                        work.sent.update(&work.buffer[..read]);
-                        work.wait_for_pace(read)?;
-                        self.send_chunk(work, seq, offset, read)?;
+                    if reading == Reading::First {
+                        work.hasher.update(&work.buffer[..read]);
                     }
-                    outbound.sent(read);
+                    outbound.read(&work.buffer[..read]);
+                    self.give_sign(work);
+                }
+                Step::Send { offset, piece, seq } => {
+                    work.wait_for_pace(piece.len())?;
+                    self.send_chunk(work, seq, offset, piece)?;
+                    outbound.sent();
+                }
+                Step::Same { offset, length } => {
+                    let same = ToServer::Same { request_id: self.id, attempt: self.attempt, offset, length };
+                    work.tell(&same)?;
+                    outbound.sent();
                 }
                 Step::Check => outbound.checked(work.content.look_again().map_err(Quit::Refused)?),
                 Step::Reread { offset, length } => {
                     let read = work.read(offset, length)?;
                     again.update(&work.buffer[..read]);
                     outbound.reread(read);
-                    if last_sign.elapsed() >= Duration::from_secs(1) {
-                        last_sign = Instant::now();
-                        self.give_sign(work.session);
-                    }
+                    self.give_sign(work);
                 }
                 Step::Compare => {
-                    let same = again.hash() == work.sent.hash();
+                    let same = again.hash() == work.hasher.hash();
                     outbound.compared(if same { Found::Same } else { Found::Different });
                 }
                 Step::End => return Ok(()),
@@ -114,7 +153,21 @@ impl Sending {
         }
     }
 
-    fn send_chunk(&self, work: &mut Work<'_>, seq: u64, offset: u64, length: usize) -> Result<(), Quit> {
+    fn ask(&self, work: &mut Work<'_>, question: Question) -> Result<(), Quit> {
+        let (request_id, attempt) = (self.id, self.attempt);
+        work.tell(&match question {
+            Question::Blocks { from, count } => ToServer::AskBlocks { request_id, attempt, from, count },
+            Question::Pages(blocks) => ToServer::AskPages { request_id, attempt, blocks },
+        })
+    }
+
+    fn send_chunk(
+        &self,
+        work: &mut Work<'_>,
+        seq: u64,
+        offset: u64,
+        piece: Range<usize>,
+    ) -> Result<(), Quit> {
         let v2 = work.session.dialect == Dialect::V2;
         let head = pack_head(&ChunkHeader {
             request_id: self.id,
@@ -124,19 +177,18 @@ impl Sending {
             offset: v2.then_some(offset),
         });
         let outbox = &work.session.outbox;
-        binary_frame(outbox.side(), &head, &work.buffer[..length], &mut work.frame);
+        work.sent += piece.len() as u64;
+        binary_frame(outbox.side(), &head, &work.buffer[piece], &mut work.frame);
         outbox.send(&work.frame).map_err(|_| Quit::Gone)?;
-        if seq == 1 {
-            work.session.progressed();
-        }
+        work.was_heard();
         Ok(())
     }
 
-    /// A v2 server is told that this transfer is alive while nothing is sent.
-    fn give_sign(&self, session: &Session<'_>) {
-        match session.dialect {
-            Dialect::V1 => {}
-            Dialect::V2 => session.say(&ToServer::Progress { request_id: self.id, attempt: self.attempt }),
+    /// A v2 server is told now and then that this transfer is alive while nothing is sent.
+    fn give_sign(&self, work: &mut Work<'_>) {
+        if work.session.dialect == Dialect::V2 && work.last_sign.elapsed() >= limits::SIGN_PAUSE {
+            work.last_sign = Instant::now();
+            work.session.say(&ToServer::Progress { request_id: self.id, attempt: self.attempt });
         }
     }
 
@@ -149,6 +201,33 @@ impl Sending {
 }
 
 impl Work<'_> {
+    /// Sends a message that is part of the transfer, and may have to wait for the line like a chunk.
+    fn tell(&mut self, message: &ToServer) -> Result<(), Quit> {
+        self.check_stop()?;
+        self.session.outbox.send_text(&to_text(message)).map_err(|_| Quit::Gone)?;
+        self.was_heard();
+        Ok(())
+    }
+
+    fn was_heard(&mut self) {
+        self.last_sign = Instant::now();
+        self.session.progressed();
+    }
+
+    fn wait_for_answer(&self) -> Result<Vec<BlockHash>, Quit> {
+        select! {
+            recv(self.answers) -> hashes => hashes.map_err(|_| self.stopped()),
+            recv(self.stop) -> _ => Err(self.stopped()),
+        }
+    }
+
+    /// A server that answers what was not asked can't be believed.
+    fn give_up_line(&self, violation: &Violation) -> Quit {
+        log::error!("the line is closed, the server broke the protocol: {violation}");
+        self.session.outbox.close(close::POLICY, &violation.to_string());
+        Quit::Gone
+    }
+
     fn read(&mut self, offset: u64, length: usize) -> Result<usize, Quit> {
         self.check_stop()?;
         let read = self.content.read_at(&mut self.buffer[..length], offset);

@@ -6,15 +6,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Sender, TrySendError, bounded};
 
 use super::Agent;
 use super::sender::Sending;
+use crate::blocks::{BlockHash, read_hashes};
 use crate::clock;
 use crate::limits;
 use crate::line::{Incoming, Line, LineEnd, Outbox, close};
 use crate::names::{RequestId, Sha256Hash};
-use crate::protocol::{Dialect, ToAgent, ToServer, Violation, parse_text, to_text};
+use crate::protocol::{Dialect, HashesHeader, ToAgent, ToServer, Violation, parse_text, to_text, unpack};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::shares::listing::Listing;
 
@@ -28,8 +29,8 @@ pub(super) struct Session<'a> {
 
 #[derive(Default)]
 struct Transfers {
-    /// Dropping a sender stops its transfer.
-    running: HashMap<RequestId, (u32, Sender<Infallible>)>,
+    /// Removing one stops its transfer.
+    running: HashMap<RequestId, Running>,
     /// What was sent lately, for comparing with what the server computed.
     sent: VecDeque<(RequestId, Sha256Hash)>,
     progressed: bool,
@@ -37,6 +38,15 @@ struct Transfers {
     threads: usize,
     /// A folder is being listed.
     listing: bool,
+}
+
+/// A transfer that is being sent.
+struct Running {
+    attempt: u32,
+    /// Dropped to stop it.
+    _stop: Sender<Infallible>,
+    /// The server's hashes, on their way to it.
+    answers: Sender<Vec<BlockHash>>,
 }
 
 /// How a session ended.
@@ -119,7 +129,7 @@ impl<'a> Session<'a> {
             };
             match incoming.map_err(Stop::Line)? {
                 Some(Incoming::Text(text)) => return parse_text(&text).map_err(Stop::Violation),
-                Some(Incoming::Binary(_)) => log::info!("the server sent binary data; it is passed over"),
+                Some(Incoming::Binary(message)) => self.hashes(&message).map_err(Stop::Violation)?,
                 None => {
                     *next_heartbeat = Instant::now() + limits::V1_HEARTBEAT;
                     self.say(&ToServer::Heartbeat { ts: clock::now_ms().into() });
@@ -128,22 +138,30 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// Hands the server's hashes to the transfer that has asked for them. It asks twice at the most before it takes them.
+    fn hashes(&self, message: &[u8]) -> Result<(), Violation> {
+        let (header, start) = unpack::<HashesHeader>(message)?;
+        let hashes = read_hashes(&message[start..]).ok_or(Violation::BadAnswer)?;
+        match self.lock().running.get(&header.request_id) {
+            Some(running) if running.attempt == header.attempt => match running.answers.try_send(hashes) {
+                Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
+                Err(TrySendError::Full(_)) => Err(Violation::BadAnswer),
+            },
+            Some(_) | None => Ok(()), // late
+        }
+    }
+
     fn take<'scope>(&'scope self, message: ToAgent, scope: &'scope Scope<'scope, '_>) {
         match message {
-            ToAgent::DownloadRequest { request_id: id, file_key, chunk_size, attempt, max_rate } => {
+            ToAgent::DownloadRequest { request_id: id, file_key, chunk_size, attempt, max_rate, have } => {
                 let own = self.agent.settings.chunk_size.unwrap_or(limits::MAX_CHUNK_BYTES);
                 let asked =
                     chunk_size.map_or(limits::CHUNK_BYTES, |size| size.try_into().unwrap_or(usize::MAX));
                 let chunk = asked.min(own).clamp(limits::MIN_CHUNK_BYTES, limits::MAX_CHUNK_BYTES);
-                let attempt = attempt.unwrap_or(1);
-                self.start(Sending { id, attempt, file_key, chunk, max_rate }, scope);
+                let (attempt, have) = (attempt.unwrap_or(1), have.unwrap_or(0));
+                self.start(Sending { id, attempt, file_key, chunk, max_rate, have }, scope);
             }
-            ToAgent::Cancel { request_id } => {
-                // A transfer that runs answers by itself when it has stopped.
-                if self.lock().running.remove(&request_id).is_none() {
-                    self.refuse(request_id, None, &Refusal::new(RefusalCode::Cancelled, "not running"));
-                }
-            }
+            ToAgent::Cancel { request_id, attempt } => self.cancel(request_id, attempt),
             ToAgent::UploadReceived { request_id, computed, ok } => self.compare(request_id, computed, ok),
             ToAgent::List { request_id, path } => self.list(request_id, path, scope),
             ToAgent::Hello { .. } | ToAgent::Closing { .. } => {}
@@ -153,9 +171,22 @@ impl<'a> Session<'a> {
         }
     }
 
+    /// A transfer that runs answers by itself when it has stopped.
+    fn cancel(&self, id: RequestId, attempt: Option<u32>) {
+        let mut transfers = self.lock();
+        let is_meant = |running: &&Running| attempt.is_none_or(|attempt| attempt == running.attempt);
+        if transfers.running.get(&id).filter(is_meant).is_some() {
+            transfers.running.remove(&id);
+        } else {
+            drop(transfers);
+            self.refuse(id, attempt, &Refusal::new(RefusalCode::Cancelled, "not running"));
+        }
+    }
+
     fn start<'scope>(&'scope self, sending: Sending, scope: &'scope Scope<'scope, '_>) {
         let (id, attempt) = (sending.id, sending.attempt);
         let (stop_in, stop) = bounded::<Infallible>(0);
+        let (answers_in, answers) = bounded(2);
         {
             let mut transfers = self.lock();
             if transfers.threads >= limits::MAX_AGENT_TRANSFERS {
@@ -164,12 +195,12 @@ impl<'a> Session<'a> {
                 return self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, many));
             }
             // An earlier attempt at the same transfer is stopped by this.
-            transfers.running.insert(id, (attempt, stop_in));
+            transfers.running.insert(id, Running { attempt, _stop: stop_in, answers: answers_in });
             transfers.threads += 1;
         }
         let builder = thread::Builder::new().name(format!("send {id}")).stack_size(limits::SMALL_STACK);
         let send = move || {
-            sending.run(self, &stop);
+            sending.run(self, &stop, &answers);
             self.over(id, attempt);
         };
         if let Err(error) = builder.spawn_scoped(scope, send) {
@@ -208,7 +239,7 @@ impl<'a> Session<'a> {
     fn over(&self, id: RequestId, attempt: u32) {
         let mut transfers = self.lock();
         transfers.threads -= 1;
-        if transfers.running.get(&id).is_some_and(|(running, _)| *running == attempt) {
+        if transfers.running.get(&id).is_some_and(|running| running.attempt == attempt) {
             transfers.running.remove(&id);
         }
     }

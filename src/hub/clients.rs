@@ -179,7 +179,7 @@ impl Hub {
             match entry.transfer.status {
                 Status::Requested => self.interrupt(id, gone(), now, &mut actions),
                 // One that has a time to expire already waits for its client.
-                Status::Queued if entry.transfer.expires_at.is_none() && !entry.held => {
+                Status::Queued if entry.transfer.expires_at.is_none() && !entry.unsaved => {
                     self.interrupt(id, gone(), now, &mut actions);
                 }
                 _ => {}

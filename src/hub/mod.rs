@@ -14,7 +14,9 @@
 //! Not here: how long a running transfer may be silent. Its writer is the only one that knows whether it waits for
 //! the client or for its own disk, so it does the counting.
 
+mod attempts;
 mod clients;
+mod held;
 mod moves;
 mod orders;
 mod retention;
@@ -29,6 +31,7 @@ use crate::protocol::Dialect;
 use crate::transfer::{Status, Transfer};
 
 pub use clients::{ClientView, Registration};
+pub use held::Held;
 pub use moves::{Begun, Expected};
 pub use orders::{Cursor, Denied, Filter, Order, Uncancellable};
 use turns::Turns;
@@ -55,6 +58,8 @@ pub struct Config {
     pub max_clients: usize,
     /// How long an agent may leave a request without an answer, in milliseconds.
     pub stall_ms: u64,
+    /// Bytes in the parts of transfers that wait for another attempt.
+    pub max_spool_bytes: u64,
     /// Ended transfers that are remembered.
     pub keep_transfers: usize,
     /// How long they are, in milliseconds.
@@ -80,6 +85,8 @@ pub enum Action {
         attempt: u32,
         /// Bytes a second.
         max_rate: Option<u64>,
+        /// Bytes that the server has of an earlier state of the file.
+        have: u64,
     },
     /// Send `cancel` on this line.
     Withdraw {
@@ -89,9 +96,13 @@ pub enum Action {
         generation: u64,
         /// The transfer.
         id: RequestId,
+        /// The attempt.
+        attempt: u32,
     },
-    /// End its writer, if one runs, and remove its part.
+    /// End its writer, if one runs.
     Stop(RequestId),
+    /// Remove its part, unless an attempt has begun again meanwhile.
+    Discard(RequestId),
     /// Write its record to disk.
     Save(RequestId),
     /// Tell whoever waits for its end.
@@ -127,8 +138,16 @@ struct Entry {
     idle_attempts: u32,
     /// Attempts that found the file changing.
     changed_attempts: u32,
+    /// Attempts that ended with the wrong hash.
+    mismatched_attempts: u32,
+    /// What the client spoke when it was last asked.
+    dialect: Option<Dialect>,
+    /// Bytes in its part, of whatever attempt.
+    part: u64,
+    /// What the attempt that was asked for last began with.
+    held: Held,
     /// Its record is not saved yet.
-    held: bool,
+    unsaved: bool,
     /// It is being published: too late to cancel.
     publishing: bool,
 }
@@ -151,8 +170,14 @@ pub struct Hub {
     /// Names of downloads that transfers which have not ended will use.
     reserved: HashSet<String>,
     turns: Turns,
+    /// The transfer that last brought each file; as long as it is remembered.
+    latest: HashMap<held::Source, RequestId>,
+    /// The parts of transfers that wait for another attempt, by order of arrival, and their bytes.
+    waiting_parts: BTreeMap<u64, u64>,
+    waiting_bytes: u64,
     slots: usize,
-    held: usize,
+    /// Transfers whose record is not saved yet.
+    unsaved: usize,
     due: BTreeSet<(u64, Due)>,
     retention_due: Option<u64>,
     stopping: bool,
@@ -173,8 +198,11 @@ impl Hub {
             next_seq: 0,
             reserved: HashSet::new(),
             turns: Turns::default(),
+            latest: HashMap::new(),
+            waiting_parts: BTreeMap::new(),
+            waiting_bytes: 0,
             slots: 0,
-            held: 0,
+            unsaved: 0,
             due: BTreeSet::new(),
             retention_due: None,
             stopping: false,
@@ -186,11 +214,13 @@ impl Hub {
         self.transfers.get(&id).map(|entry| &entry.transfer)
     }
 
-    /// Bytes that are still to come, of all transfers that are arriving.
+    /// Bytes of disk that are still to be taken, by all transfers that are arriving.
     pub fn outstanding(&self) -> u64 {
-        let arriving = self.live.values().map(|id| &self.transfers[id].transfer);
-        let missing = |transfer: &Transfer| transfer.size.unwrap_or(0).saturating_sub(transfer.bytes);
-        arriving.filter(|transfer| transfer.status == Status::Receiving).map(missing).sum()
+        let arriving = self.live.values().map(|id| &self.transfers[id]);
+        let missing = |entry: &Entry| {
+            entry.transfer.size.unwrap_or(0).saturating_sub(entry.transfer.bytes.max(entry.part))
+        };
+        arriving.filter(|entry| entry.transfer.status == Status::Receiving).map(missing).sum()
     }
 
     /// When [`Hub::tick`] is next due, by the monotonic clock.

@@ -1,6 +1,6 @@
 //! What operators ask for: a new transfer, a list, a cancel.
 
-use super::{Action, Entry, Hub, Now};
+use super::{Action, Entry, Held, Hub, Now};
 use crate::limits;
 use crate::names::{ClientId, FileKey, RequestId, SharedPath};
 use crate::protocol::Dialect;
@@ -95,7 +95,7 @@ impl Hub {
         let starts_at_once = client.ready().is_some()
             && client.queue.is_empty()
             && client.slots < self.config.max_per_client
-            && self.slots + self.held < self.config.max_concurrent;
+            && self.slots + self.unsaved < self.config.max_concurrent;
         let queued =
             self.live.values().filter(|id| self.transfers[id].transfer.status == Status::Queued).count();
         if (!starts_at_once && queued >= self.config.max_queued)
@@ -109,8 +109,8 @@ impl Hub {
         let expires_at =
             order.queue_for_ms.filter(|_| client.connection.is_none()).map(|time| now.wall + time);
         let transfer = new_transfer(order, expires_at, now);
-        self.held += 1;
-        self.insert(Entry { held: true, ..Entry::new(transfer.clone()) });
+        self.unsaved += 1;
+        self.insert(Entry { unsaved: true, ..Entry::new(transfer.clone()) });
         Ok(transfer)
     }
 
@@ -118,11 +118,11 @@ impl Hub {
     pub fn release(&mut self, id: RequestId, now: Now) -> Vec<Action> {
         let mut actions = Vec::new();
         let Some(entry) = self.transfers.get_mut(&id) else { return actions }; // cancelled, and forgotten
-        if !std::mem::take(&mut entry.held) {
+        if !std::mem::take(&mut entry.unsaved) {
             return actions;
         }
         let (client, expires_at) = (entry.transfer.client_id.clone(), entry.transfer.expires_at);
-        self.held -= 1;
+        self.unsaved -= 1;
         self.set_due(id, expires_at.map(|at| now.mono + at.saturating_sub(now.wall)));
         self.clients.entry(client.clone()).or_default().queue.push_back(id);
         self.turns.join(&client);
@@ -133,7 +133,7 @@ impl Hub {
     /// The record could not be saved: the transfer never was.
     pub fn retract(&mut self, id: RequestId) {
         if let Some(entry) = self.transfers.remove(&id) {
-            self.held -= usize::from(entry.held);
+            self.unsaved -= usize::from(entry.unsaved);
             self.order.remove(&entry.seq);
             self.live.remove(&entry.seq);
             self.reserved.remove(&entry.transfer.filename);
@@ -178,10 +178,11 @@ impl Hub {
 
     /// Takes up a transfer that was found on disk when the server started: what had not ended waits for its client.
     ///
-    /// `transfers` come oldest first. What was in the middle of something is shown as `why` says.
+    /// Transfers come oldest first. What was in the middle of something is shown as `why` says, and has `part` bytes.
     pub fn restore(
         &mut self,
         mut transfer: Transfer,
+        part: u64,
         why: crate::transfer::Failure,
         now: Now,
     ) -> Vec<Action> {
@@ -190,6 +191,7 @@ impl Hub {
         self.clients.entry(transfer.client_id.clone()).or_default();
         if transfer.status.is_final() {
             self.insert(Entry::new(transfer));
+            self.note_latest(id);
             self.forget_old_transfers(now, &mut actions);
             return actions;
         }
@@ -205,7 +207,9 @@ impl Hub {
         }
         let (client, expires_at) = (transfer.client_id.clone(), transfer.expires_at);
         self.reserved.insert(transfer.filename.clone());
-        self.insert(Entry { most_bytes: transfer.bytes, ..Entry::new(transfer) });
+        transfer.bytes = part;
+        self.insert(Entry { most_bytes: part, part, ..Entry::new(transfer) });
+        self.part_waits(id, &mut actions);
         self.set_due(id, expires_at.map(|at| now.mono + at.saturating_sub(now.wall)));
         let known = self.clients.entry(client.clone()).or_default();
         if is_queued {
@@ -240,7 +244,11 @@ impl Entry {
             most_bytes: 0,
             idle_attempts: 0,
             changed_attempts: 0,
-            held: false,
+            mismatched_attempts: 0,
+            dialect: None,
+            part: 0,
+            held: Held::Nothing,
+            unsaved: false,
             publishing: false,
         }
     }

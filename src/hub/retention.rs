@@ -13,6 +13,7 @@ impl Hub {
                 return;
             }
             self.ended.pop_front();
+            self.note_forgotten(id);
             if let Some(entry) = self.transfers.remove(&id) {
                 self.order.remove(&entry.seq);
             }

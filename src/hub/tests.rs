@@ -13,6 +13,7 @@ fn config() -> Config {
         max_queued: 10,
         max_clients: 50,
         stall_ms: 60_000,
+        max_spool_bytes: 1000,
         keep_transfers: 100,
         keep_ms: None,
     }
@@ -57,7 +58,7 @@ impl Hub {
         };
         assert_eq!(self.slots, self.transfers.values().filter(running).count());
         assert!(self.slots <= self.config.max_concurrent);
-        assert_eq!(self.held, self.transfers.values().filter(|entry| entry.held).count());
+        assert_eq!(self.unsaved, self.transfers.values().filter(|entry| entry.unsaved).count());
         assert_eq!(
             self.connected,
             self.clients.values().filter(|client| client.connection.is_some()).count()
@@ -72,7 +73,7 @@ impl Hub {
             let queued = client.queue.iter().filter(|queued| *queued == id).count();
             let waiting = client.waiting.iter().filter(|waiting| *waiting == id).count();
             let expected = match entry.transfer.status {
-                _ if entry.held => (0, 0),
+                _ if entry.unsaved => (0, 0),
                 Status::Queued => (1, 0),
                 Status::Interrupted => (0, 1),
                 _ => (0, 0),
@@ -129,7 +130,7 @@ fn one_pull() {
     assert_eq!(hub.expected(&client("a"), generation, id(2)), Expected::Never);
     assert_eq!(hub.expected(&client("b"), generation, id(1)), Expected::Never, "another client's");
     assert_eq!(hub.begin(id(1), 1, "pos.db".into(), 7), Begun::Wanted);
-    hub.stored(id(1), 1, 7);
+    hub.covered(id(1), 1, 7, 7);
     assert_eq!(hub.verify(id(1), 1, HASH), Begun::Wanted);
     assert_eq!(hub.publish(id(1), 1), Begun::Wanted);
     assert!(matches!(hub.cancel(id(1), at(2)), Err(Uncancellable::TooLate(_))));
@@ -325,6 +326,7 @@ fn after_a_restart() {
     for number in 1..=3 {
         hub.restore(
             before.transfer(id(number)).unwrap().clone(),
+            0,
             failure(FailureCode::ServerRestarted),
             at(2),
         );
@@ -426,7 +428,8 @@ fn disturb(hub: &mut Hub, dice: &mut Dice, step: u64, lines: &mut [Option<u64>; 
         6 => drop(hub.cancel(id(number), now)),
         7 | 8 => drop(hub.begin(id(number), attempt, String::new(), 5)),
         9 => {
-            hub.stored(id(number), attempt, dice.roll(3));
+            let bytes = dice.roll(3);
+            hub.covered(id(number), attempt, bytes, bytes);
             if hub.verify(id(number), attempt, HASH) == Begun::Wanted
                 && hub.publish(id(number), attempt) == Begun::Wanted
             {

@@ -79,6 +79,16 @@ impl Outbox {
         self.post(frame::text_frame(self.side, text))
     }
 
+    /// Posts a binary message of `head` and `payload`, without blocking.
+    ///
+    /// # Errors
+    /// As [`Outbox::text`].
+    pub fn binary(self: &Arc<Self>, head: &[u8], payload: &[u8]) -> Result<(), Gone> {
+        let mut message = Vec::new();
+        frame::binary_frame(self.side, head, payload, &mut message);
+        self.post(message)
+    }
+
     /// Puts a text message in its place behind what is posted, without any I/O; [`Outbox::flush`] sends it.
     ///
     /// # Errors

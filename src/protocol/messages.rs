@@ -63,6 +63,9 @@ pub enum ToAgent {
         /// Bytes a second at the most (v2).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         max_rate: Option<u64>,
+        /// How many bytes of an earlier state of the file the server has, from 0 on; absent for none (v2).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        have: Option<u64>,
     },
     /// The transfer is over on the server's side.
     UploadReceived {
@@ -77,6 +80,9 @@ pub enum ToAgent {
     Cancel {
         /// The transfer.
         request_id: RequestId,
+        /// The attempt; absent for any.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        attempt: Option<u32>,
     },
     /// List the shares, or a folder (v2).
     List {
@@ -147,7 +153,38 @@ pub enum ToServer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<u32>,
     },
-    /// The agent is at work on a transfer without sending: it reads the file again (v2).
+    /// What are the hashes of these blocks of what the server has? Answered by [`super::Hashes`] (v2).
+    AskBlocks {
+        /// The transfer.
+        request_id: RequestId,
+        /// The attempt.
+        attempt: u32,
+        /// The first block's number.
+        from: u64,
+        /// How many.
+        count: u64,
+    },
+    /// What are the hashes of the pages of these blocks? Answered by [`super::Hashes`] (v2).
+    AskPages {
+        /// The transfer.
+        request_id: RequestId,
+        /// The attempt.
+        attempt: u32,
+        /// The blocks' numbers, ascending.
+        blocks: Vec<u64>,
+    },
+    /// These bytes of the file are as the server has them (v2).
+    Same {
+        /// The transfer.
+        request_id: RequestId,
+        /// The attempt.
+        attempt: u32,
+        /// Where they begin, in bytes.
+        offset: u64,
+        /// How many.
+        length: u64,
+    },
+    /// The agent is at work on a transfer without sending: it compares, or reads the file again (v2).
     Progress {
         /// The transfer.
         request_id: RequestId,
@@ -267,7 +304,7 @@ mod tests {
     #[test]
     fn the_specification_shows_the_golden_messages() {
         let spec = include_str!("WIRE.md");
-        for file in ["to-agent.jsonl", "to-server.jsonl", "chunk-headers.jsonl"] {
+        for file in ["to-agent.jsonl", "to-server.jsonl", "chunk-headers.jsonl", "hashes-headers.jsonl"] {
             for line in golden(file).lines() {
                 assert!(spec.contains(line), "WIRE.md lacks {line}");
             }

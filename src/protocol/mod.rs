@@ -1,4 +1,4 @@
-//! What goes over a line: message types by direction, packed chunks, violations. Pure: no socket, no file, no clock.
+//! What goes over a line: message types by direction, packed chunks and hashes, violations. Pure: no socket, no file, no clock.
 //!
 //! `WIRE.md` beside this file is the specification; its examples are tested. Unknown fields of a
 //! message are ignored, unknown types are [`ToServer::Unknown`] and [`ToAgent::Unknown`].
@@ -8,5 +8,5 @@ mod packed;
 mod violation;
 
 pub use messages::{Dialect, Entry, Kind, ToAgent, ToServer, parse_text, to_text};
-pub use packed::{ChunkHeader, pack_head, unpack};
+pub use packed::{ChunkHeader, HashesHeader, HashesOf, pack_head, unpack};
 pub use violation::{Ends, Violation};

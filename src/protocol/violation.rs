@@ -57,6 +57,22 @@ pub enum Violation {
         /// The stated size.
         size: u64,
     },
+    /// `same` for bytes that the server does not have, for none, or for more than a window.
+    NotHeld {
+        /// Where they would begin.
+        offset: u64,
+        /// How many.
+        length: u64,
+        /// How many the server has.
+        have: u64,
+    },
+    /// A question about blocks that the server does not have, about none or too many, out of order, or twice.
+    BadQuestion {
+        /// The block that it begins with.
+        block: Option<u64>,
+    },
+    /// An answer that was not asked for, or that is none.
+    BadAnswer,
 }
 
 /// What a violation ends.
@@ -76,12 +92,15 @@ impl Violation {
             | Violation::NotAMessage { .. }
             | Violation::BadHeaderLength { .. }
             | Violation::NotAHeader { .. }
-            | Violation::UnknownRequest { .. } => Ends::Line,
+            | Violation::UnknownRequest { .. }
+            | Violation::BadAnswer => Ends::Line,
             Violation::StartTwice
             | Violation::BeforeStart
             | Violation::SeqGap { .. }
             | Violation::OffsetGap { .. }
-            | Violation::TooManyBytes { .. } => Ends::Attempt,
+            | Violation::TooManyBytes { .. }
+            | Violation::NotHeld { .. }
+            | Violation::BadQuestion { .. } => Ends::Attempt,
         }
     }
 }
@@ -108,6 +127,14 @@ impl fmt::Display for Violation {
                 write!(f, "a chunk without an offset came where offset {expected} was due")
             }
             Violation::TooManyBytes { size } => write!(f, "more than the stated {size} bytes came"),
+            Violation::NotHeld { offset, length, have } => {
+                write!(f, "{length} bytes from offset {offset} can't be kept: the server has {have}")
+            }
+            Violation::BadQuestion { block: Some(block) } => {
+                write!(f, "a question about blocks from {block} on that may not be asked here")
+            }
+            Violation::BadQuestion { block: None } => write!(f, "a question about no block"),
+            Violation::BadAnswer => write!(f, "hashes came that were not asked for"),
         }
     }
 }

@@ -7,6 +7,7 @@ mod control;
 mod file;
 mod orders;
 mod parked;
+mod receiving;
 mod replies;
 mod run;
 mod session;
@@ -79,6 +80,7 @@ struct Link {
 /// An action, with what it takes to do it without the mutex.
 enum Effect {
     Flush(Arc<Outbox>),
+    Discard(RequestId),
     Save(RequestId),
     Reply(Vec<Reply>),
     Forget(RequestId),
@@ -124,7 +126,7 @@ impl Server {
 
     fn prepare(&self, state: &mut State, action: Action) -> Option<Effect> {
         match action {
-            Action::Request { client, generation, dialect, id, file_key, attempt, max_rate } => {
+            Action::Request { client, generation, dialect, id, file_key, attempt, max_rate, have } => {
                 let v2 = dialect == Dialect::V2;
                 let message = ToAgent::DownloadRequest {
                     request_id: id,
@@ -132,16 +134,19 @@ impl Server {
                     chunk_size: Some(self.chunk_size() as u64),
                     attempt: v2.then_some(attempt),
                     max_rate: max_rate.filter(|_| v2),
+                    have: Some(have).filter(|have| v2 && *have > 0),
                 };
                 state.post(&client, generation, &message)
             }
-            Action::Withdraw { client, generation, id } => {
-                state.post(&client, generation, &ToAgent::Cancel { request_id: id })
+            Action::Withdraw { client, generation, id, attempt } => {
+                let cancel = ToAgent::Cancel { request_id: id, attempt: Some(attempt) };
+                state.post(&client, generation, &cancel)
             }
             Action::Stop(id) => {
                 state.stops.remove(&id);
                 None
             }
+            Action::Discard(id) => Some(Effect::Discard(id)),
             Action::Save(id) => Some(Effect::Save(id)),
             Action::Tell(id) => {
                 let transfer = state.hub.transfer(id)?.clone();
@@ -154,6 +159,13 @@ impl Server {
     fn perform(&self, effect: Effect) {
         match effect {
             Effect::Flush(outbox) => outbox.flush(),
+            Effect::Discard(id) => {
+                let _turn = self.saving(id);
+                if self.ask(|hub| hub.is_part_given_up(id)) {
+                    log::info!("the part of transfer {id} is given up: it will begin again");
+                    self.spool.remove_part(id);
+                }
+            }
             Effect::Save(id) => {
                 if let Err(error) = self.save(id) {
                     log::error!("the record of {id} is out of date on disk: {error}");
@@ -167,7 +179,7 @@ impl Server {
         }
     }
 
-    /// Waits until nobody else writes or removes the record of this transfer.
+    /// Waits until nobody else writes or removes the record or the part of this transfer.
     fn saving(&self, id: RequestId) -> MutexGuard<'_, ()> {
         self.saving[id.stripe(self.saving.len())].lock().unwrap_or_else(PoisonError::into_inner)
     }

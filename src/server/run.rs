@@ -21,7 +21,7 @@ use crate::hub::{Config, Hub};
 use crate::limits;
 use crate::settings::ServerSettings;
 use crate::signals;
-use crate::spool::Spool;
+use crate::spool::{Recovered, Spool};
 use crate::transfer::{Failure, FailureCode, Status};
 
 /// What a listener serves.
@@ -193,6 +193,7 @@ impl Server {
             max_queued: settings.max_queued_transfers,
             max_clients: room.clients,
             stall_ms: settings.stall.as_millis() as u64,
+            max_spool_bytes: settings.max_spool_bytes,
             keep_transfers: settings.keep_transfers,
             keep_ms: settings.keep_transfers_days.map(|days| u64::from(days) * 24 * 3600 * 1000),
         });
@@ -224,7 +225,7 @@ impl Server {
             return;
         }
         let count =
-            |wanted: fn(Status) -> bool| found.iter().filter(|transfer| wanted(transfer.status)).count();
+            |wanted: fn(Status) -> bool| found.iter().filter(|found| wanted(found.transfer.status)).count();
         let ended = count(Status::is_final);
         let queued = count(|status| status == Status::Queued);
         log::info!(
@@ -232,9 +233,9 @@ impl Server {
             found.len(),
             found.len() - ended - queued
         );
-        for transfer in found {
+        for Recovered { transfer, part } in found {
             let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
-            self.act(|hub, now| hub.restore(transfer, why, now));
+            self.act(|hub, now| hub.restore(transfer, part, why, now));
         }
     }
 

@@ -1,42 +1,28 @@
 //! A session: one thread that reads one client's line until it ends.
 //!
-//! It parses, checks the order with the [`Inbound`] machine of each running transfer, and hands payload to that
-//! transfer's writer through a bounded channel. A full channel stops its reading, and TCP stops the agent; while it
-//! waits so, the client counts as alive.
+//! It parses, and hands what belongs to a transfer on to it: `receiving.rs`.
 
 use std::collections::{HashMap, VecDeque};
-use std::convert::Infallible;
 use std::thread::{self, Scope};
-use std::time::Duration;
 
-use crossbeam_channel::{SendTimeoutError, Sender, bounded};
-
-use super::writer::{Piece, Writer};
+use super::receiving::Running;
 use super::{Link, Server};
-use crate::hub::{Begun, Expected, Registration};
-use crate::inbound::{Action, Event, Inbound};
+use crate::hub::Registration;
+use crate::inbound::Event;
 use crate::limits;
 use crate::line::{Bytes, Incoming, Line, LineEnd, close};
 use crate::names::{ClientId, RequestId, printable};
-use crate::protocol::{Dialect, Ends, ToServer, Violation, parse_text, unpack};
-use crate::transfer::{Failure, FailureCode};
+use crate::protocol::{ChunkHeader, Dialect, ToServer, Violation, parse_text, unpack};
 
 /// One client's session.
 pub(super) struct Session<'s> {
-    server: &'s Server,
-    client: ClientId,
-    generation: u64,
-    line: Line,
-    running: HashMap<RequestId, Running>,
+    pub(super) server: &'s Server,
+    pub(super) client: ClientId,
+    pub(super) generation: u64,
+    pub(super) line: Line,
+    pub(super) running: HashMap<RequestId, Running>,
     /// What has run on this line, the last [`limits::MAX_ENDED_IDS`] of it.
-    lately: VecDeque<RequestId>,
-}
-
-/// A transfer that this session is receiving, or has just asked for.
-struct Running {
-    inbound: Inbound,
-    attempt: u32,
-    writer: Option<Sender<Piece>>,
+    pub(super) lately: VecDeque<RequestId>,
 }
 
 /// Why a session ends.
@@ -106,6 +92,16 @@ impl<'s> Session<'s> {
                 let event = Event::End { attempt, checksum, size: filesize };
                 self.step(request_id, event, Bytes::new(), scope)
             }
+            ToServer::AskBlocks { request_id, attempt, from, count } => {
+                self.step(request_id, Event::AskBlocks { attempt, from, count }, Bytes::new(), scope)
+            }
+            ToServer::AskPages { request_id, attempt, blocks } => {
+                let event = Event::AskPages { attempt, blocks: &blocks };
+                self.step(request_id, event, Bytes::new(), scope)
+            }
+            ToServer::Same { request_id, attempt, offset, length } => {
+                self.step(request_id, Event::Same { attempt, offset, length }, Bytes::new(), scope)
+            }
             ToServer::Progress { request_id, attempt } => {
                 self.step(request_id, Event::Progress { attempt }, Bytes::new(), scope)
             }
@@ -170,186 +166,9 @@ impl<'s> Session<'s> {
     where
         's: 'scope,
     {
-        let (header, start) = unpack(&message)?;
+        let (header, start) = unpack::<ChunkHeader>(&message)?;
         let payload = message.slice(start..);
         let event = Event::Chunk { header: &header, length: payload.len() as u64 };
         self.step(header.request_id, event, payload, scope)
-    }
-
-    /// Hands what came to its transfer's machine and does what that says.
-    fn step<'scope>(
-        &mut self,
-        id: RequestId,
-        event: Event<'_>,
-        payload: Bytes,
-        scope: &'scope Scope<'scope, '_>,
-    ) -> Result<(), Violation>
-    where
-        's: 'scope,
-    {
-        if !self.running.contains_key(&id) && !self.expect(id)? {
-            return Ok(()); // late, of a transfer that is over
-        }
-        let running = self.running.get_mut(&id).expect("just looked at");
-        match running.inbound.step(event) {
-            Ok(Action::Begin { source_name, size }) => self.begin(id, source_name, size, scope),
-            Ok(Action::Store) => self.hand_over(id, Piece::Payload(payload)),
-            Ok(Action::KeepWaiting) => self.hand_over(id, Piece::KeepWaiting),
-            Ok(Action::Finish { checksum }) => {
-                self.hand_over(id, Piece::End(checksum));
-                self.running.remove(&id);
-            }
-            Ok(Action::Fail(failure)) => self.fail(id, failure),
-            Ok(Action::Ignore) => {}
-            Err(violation) if violation.ends() == Ends::Line => return Err(violation),
-            Err(violation) => {
-                self.fail(id, Failure::new(FailureCode::ProtocolViolation, violation.to_string()))
-            }
-        }
-        Ok(())
-    }
-
-    /// Whether something may come for `id`; the transfer is running from now on.
-    fn expect(&mut self, id: RequestId) -> Result<bool, Violation> {
-        let (client, generation) = (&self.client, self.generation);
-        let asked = self.server.ask(|hub| {
-            let dialect = hub.line_of(client).and_then(|(_, dialect)| dialect);
-            (hub.expected(client, generation, id), dialect)
-        });
-        match asked {
-            (Expected::Attempt(attempt), dialect) => {
-                self.remember(id);
-                let max_size = self.server.settings.max_file_size.unwrap_or(u64::MAX);
-                let inbound = Inbound::new(attempt, dialect.unwrap_or(Dialect::V1), max_size);
-                self.running.insert(id, Running { inbound, attempt, writer: None });
-                Ok(true)
-            }
-            (Expected::Late, _) => Ok(false),
-            // The hub may have forgotten a transfer whose chunks are still in flight.
-            (Expected::Never, _) if self.lately.contains(&id) => Ok(false),
-            (Expected::Never, _) => Err(Violation::UnknownRequest { id }),
-        }
-    }
-
-    /// Notes what runs on this line, and sweeps out what others have ended while the client was silent.
-    fn remember(&mut self, id: RequestId) {
-        if self.lately.len() == limits::MAX_ENDED_IDS {
-            self.lately.pop_front();
-        }
-        self.lately.push_back(id);
-        if self.running.len() >= limits::MAX_ENDED_IDS {
-            self.server.ask(|hub| {
-                self.running
-                    .retain(|id, _| hub.transfer(*id).is_some_and(|transfer| !transfer.status.is_final()));
-            });
-        }
-    }
-
-    /// The agent has the file open: make room, and start a writer.
-    fn begin<'scope>(
-        &mut self,
-        id: RequestId,
-        source_name: String,
-        size: u64,
-        scope: &'scope Scope<'scope, '_>,
-    ) where
-        's: 'scope,
-    {
-        let (server, attempt) = (self.server, self.running[&id].attempt);
-        log::info!(
-            "upload_start for {id} filename={} size={size} clientId={} attempt={attempt}",
-            printable(&source_name),
-            self.client
-        );
-        let (stop_in, stop) = bounded::<Infallible>(0);
-        let begun = {
-            // Together, so that nobody can end the transfer without ending its writer.
-            let mut state = server.lock();
-            let begun = state.hub.begin(id, attempt, source_name, size);
-            if begun == Begun::Wanted {
-                state.stops.insert(id, stop_in);
-            }
-            begun
-        };
-        if begun == Begun::Unwanted {
-            self.running.remove(&id);
-            return;
-        }
-        let part =
-            server.room_for(size).and_then(|()| server.spool.part(id).map_err(|error| error.failure()));
-        let part = match part {
-            Ok(part) => part,
-            Err(failure) => return self.fail(id, failure),
-        };
-        let (pieces_in, pieces) = bounded(limits::WRITER_QUEUE_CHUNKS);
-        let (client, outbox, pulse) =
-            (self.client.clone(), self.line.outbox().clone(), self.line.pulse().clone());
-        let writer = Writer { server, client, id, attempt, pieces, stop, outbox, pulse };
-        let name = format!("write {}", self.client);
-        let builder = thread::Builder::new().name(name).stack_size(limits::SMALL_STACK);
-        match builder.spawn_scoped(scope, move || writer.run(part)) {
-            Ok(_joined_by_the_scope) => {
-                self.running.get_mut(&id).expect("it is running").writer = Some(pieces_in);
-            }
-            Err(error) => {
-                let message = format!("the server has no thread for it: {error}");
-                self.fail(id, Failure::new(FailureCode::WriteFailed, message));
-            }
-        }
-    }
-
-    /// Gives a piece to the writer, however long that takes; the client is not read meanwhile.
-    fn hand_over(&mut self, id: RequestId, mut piece: Piece) {
-        let Some(writer) = self.running.get(&id).and_then(|running| running.writer.clone()) else { return };
-        let beat: Duration = self.line.beat();
-        loop {
-            match writer.try_send(piece) {
-                Ok(()) => return,
-                Err(crossbeam_channel::TrySendError::Disconnected(_)) => break,
-                Err(crossbeam_channel::TrySendError::Full(back)) => piece = back,
-            }
-            self.line.pulse().set_waiting(true);
-            let sent = writer.send_timeout(piece, beat);
-            self.line.pulse().set_waiting(false);
-            match sent {
-                Ok(()) => return,
-                Err(SendTimeoutError::Disconnected(_)) => break,
-                Err(SendTimeoutError::Timeout(back)) => {
-                    self.line.keep_alive();
-                    piece = back;
-                }
-            }
-        }
-        // The writer has ended, and has said why. What still comes is late.
-        self.running.remove(&id);
-    }
-
-    /// The attempt came to nothing: through its writer, when there is one.
-    fn fail(&mut self, id: RequestId, failure: Failure) {
-        let Some(running) = self.running.get(&id) else { return };
-        let attempt = running.attempt;
-        if running.writer.is_some() {
-            self.hand_over(id, Piece::Fail(failure));
-        } else {
-            log::warn!("transfer {id} of {} attempt={attempt} failed: {failure}", self.client);
-            self.server.act(|hub, now| hub.attempt_failed(id, attempt, failure, now));
-        }
-        self.running.remove(&id);
-    }
-}
-
-impl Server {
-    /// Whether all that is still to come fits on the disk, this file of `size` bytes included.
-    fn room_for(&self, size: u64) -> Result<(), Failure> {
-        let room = self.spool.room().map_err(|error| error.failure())?;
-        let keep = self.settings.min_free_bytes;
-        let outstanding = self.ask(|hub| hub.outstanding());
-        if room.saturating_sub(keep) >= outstanding {
-            return Ok(());
-        }
-        let message = format!(
-            "the file has {size} bytes; the server's disk has {room} free, keeps {keep}, and {outstanding} are to come in all"
-        );
-        Err(Failure::new(FailureCode::DiskFull, message))
     }
 }

@@ -1,7 +1,7 @@
 //! The writer of a running transfer: takes chunks from a bounded channel, stores and hashes them, and publishes.
 //!
-//! Once there is a writer, it alone reports how its attempt ends, after its part is published or removed: so the next
-//! attempt never meets the part of this one. It also does the counting of silence, because it alone knows whether
+//! It also answers what the agent asks about the bytes that are here. Once there is a writer, it alone reports how its
+//! attempt ends, after its part is published, removed or let go: the next attempt may go on with it. It also does the counting of silence, because it alone knows whether
 //! it waits for the client or for its own disk.
 
 use std::convert::Infallible;
@@ -10,18 +10,25 @@ use std::sync::Arc;
 use crossbeam_channel::{Receiver, select};
 
 use super::Server;
+use crate::blocks::{BlockHash, write_hashes};
 use crate::hub::Begun;
 use crate::limits;
 use crate::line::{Bytes, Outbox, Pulse};
 use crate::names::{ClientId, RequestId, Sha256Hash};
-use crate::protocol::{ToAgent, to_text};
-use crate::spool::Part;
+use crate::protocol::{HashesHeader, HashesOf, ToAgent, pack_head, to_text};
+use crate::spool::{KeepError, Part, SpoolError};
 use crate::transfer::{Failure, FailureCode};
 
 /// What a session hands to a writer.
 pub(super) enum Piece {
     /// More of the file.
     Payload(Bytes),
+    /// More of the file, which is here.
+    Keep { length: u64 },
+    /// What are the hashes of these blocks?
+    AskBlocks { from: u64, count: u64 },
+    /// What are the hashes of the pages of these blocks?
+    AskPages { blocks: Vec<u64> },
     /// The agent is at work.
     KeepWaiting,
     /// All of it has come; the agent states this hash.
@@ -60,7 +67,7 @@ impl Writer<'_> {
         }
         match self.receive(&mut part) {
             Ending::Complete(stated) => self.finish(part, stated),
-            Ending::Failed(failure) => self.fail(part, failure),
+            Ending::Failed(failure) => self.let_go(part, failure),
             Ending::Stopped => part.discard(),
         }
     }
@@ -84,10 +91,25 @@ impl Writer<'_> {
             match piece {
                 Ok(Piece::Payload(payload)) => {
                     if let Err(error) = part.store(&payload) {
-                        log::error!("transfer {} of {}: {error}", self.id, self.client);
-                        return Ending::Failed(error.failure());
+                        return Ending::Failed(self.disk_failure(&error));
                     }
-                    self.server.ask(|hub| hub.stored(self.id, self.attempt, payload.len() as u64));
+                    self.covered(payload.len(), payload.len());
+                }
+                Ok(Piece::Keep { length }) => match part.keep(length) {
+                    Ok(()) => self.covered(length as usize, 0),
+                    Err(KeepError::Disk(error)) => return Ending::Failed(self.disk_failure(&error)),
+                    Err(KeepError::Gone(error)) => {
+                        let message =
+                            format!("what the server had of the file is not there any more: {error}");
+                        return Ending::Failed(Failure::new(FailureCode::ChecksumMismatch, message));
+                    }
+                },
+                Ok(Piece::AskBlocks { from, count }) => {
+                    self.answer(HashesOf::Blocks, from, part.block_hashes(from, count));
+                }
+                Ok(Piece::AskPages { blocks }) => {
+                    let from = blocks.first().copied().unwrap_or_default();
+                    self.answer(HashesOf::Pages, from, part.page_hashes(&blocks));
                 }
                 Ok(Piece::KeepWaiting) => {}
                 Ok(Piece::End(stated)) => return Ending::Complete(stated),
@@ -105,6 +127,24 @@ impl Writer<'_> {
         }
     }
 
+    fn covered(&self, bytes: usize, on_wire: usize) {
+        self.server.ask(|hub| hub.covered(self.id, self.attempt, bytes as u64, on_wire as u64));
+    }
+
+    fn answer(&self, of: HashesOf, from: u64, hashes: Vec<BlockHash>) {
+        let mut payload = Vec::new();
+        write_hashes(hashes, &mut payload);
+        let head = pack_head(&HashesHeader { request_id: self.id, attempt: self.attempt, of, from });
+        self.covered(0, payload.len());
+        // An agent that has gone ends its session, and with it this attempt.
+        let _gone = self.outbox.binary(&head, &payload);
+    }
+
+    fn disk_failure(&self, error: &SpoolError) -> Failure {
+        log::error!("transfer {} of {}: {error}", self.id, self.client);
+        error.failure()
+    }
+
     /// Verified or absent: no other path leads to `completed`.
     fn finish(&self, part: Part, stated: Sha256Hash) {
         let (id, attempt, computed, bytes) = (self.id, self.attempt, part.hash(), part.bytes());
@@ -112,15 +152,14 @@ impl Writer<'_> {
         if computed != stated {
             let message = format!("the agent states {stated}, the bytes that came have {computed}");
             self.tell(computed, false);
-            return self.fail(part, Failure::new(FailureCode::ChecksumMismatch, message));
+            return self.let_go(part, Failure::new(FailureCode::ChecksumMismatch, message));
         }
         if self.server.ask(|hub| hub.verify(id, attempt, computed)) == Begun::Unwanted {
             return part.discard();
         }
         let synced = part.sync().and_then(|()| self.server.save(id));
         if let Err(error) = synced {
-            log::error!("transfer {id} of {}: {error}", self.client);
-            return self.fail(part, error.failure());
+            return self.let_go(part, self.disk_failure(&error));
         }
         // From here on it is too late to cancel.
         if self.server.ask(|hub| hub.publish(id, attempt)) == Begun::Unwanted {
@@ -137,16 +176,14 @@ impl Writer<'_> {
                 self.server.act(|hub, now| hub.complete(id, now));
                 self.tell(computed, true);
             }
-            Err(error) => {
-                log::error!("transfer {id} of {}: {error}", self.client);
-                self.report(error.failure());
-            }
+            Err(error) => self.report(self.disk_failure(&error)),
         }
     }
 
-    /// The part is gone before anybody hears of the failure.
-    fn fail(&self, part: Part, failure: Failure) {
-        part.discard();
+    /// The part is closed before anybody hears of the failure. The next attempt goes on with it; if there is none, it
+    /// goes with the save of the final record.
+    fn let_go(&self, part: Part, failure: Failure) {
+        drop(part);
         self.report(failure);
     }
 

@@ -21,7 +21,7 @@ Ready when it prints `Server running on port N`. Ends on Ctrl-C.
 Exit codes: 0 done, 1 failed, 2 bad usage or setting.",
 };
 
-const SETTINGS: [Setting; 24] = [
+const SETTINGS: [Setting; 25] = [
     Setting::secret("AUTH_SECRET", "required; the secret of the agents, and the key of the REST API"),
     Setting::plain("HOST", "ADDRESS", "0.0.0.0", "IP address to listen on"),
     Setting::plain("PORT", "PORT", "8080", "port to listen on, for agents and REST; 0 for any free one"),
@@ -33,25 +33,26 @@ const SETTINGS: [Setting; 24] = [
         "serve REST here only, and agents alone on PORT; a bare port means 127.0.0.1",
     ),
     Setting::plain("UPLOAD_DIR", "DIR", "./downloads", "folder for the verified files; made when missing"),
-    Setting::plain(
-        "CHUNK_SIZE",
-        "SIZE",
-        "",
-        "bytes a message that agents are asked for; unless set, 64Ki of v1 clients and 256Ki of ours",
-    ),
+    Setting::plain("CHUNK_SIZE", "SIZE", "", "bytes a message that agents are asked for; 64Ki unless set"),
     Setting::plain("MAX_CONCURRENT_TRANSFERS", "N", "5", "transfers that run at once; the rest wait in turn"),
     Setting::plain("MAX_TRANSFERS_PER_CLIENT", "N", "2", "transfers of one client that run at once"),
     Setting::plain("MAX_QUEUED_TRANSFERS", "N", "1000", "transfers that may wait; more are refused (429)"),
     Setting::plain("MAX_CLIENTS", "N", "off", "agents that may be connected; more are refused (503)"),
     Setting::plain("MAX_FILE_SIZE", "SIZE", "off", "largest file that is taken"),
     Setting::plain("MIN_FREE_BYTES", "SIZE", "64Mi", "room that is left on the disk of UPLOAD_DIR"),
+    Setting::plain("MAX_SPOOL_BYTES", "SIZE", "100G", "room for parts of transfers that wait to go on"),
     Setting::plain(
         "HEARTBEAT_SECONDS",
         "N",
         "15",
         "time between signs of life; three silent beats end a line",
     ),
-    Setting::plain("STALL_SECONDS", "N", "60", "time without progress after which a transfer fails"),
+    Setting::plain(
+        "STALL_SECONDS",
+        "N",
+        "60",
+        "time without a byte after which an attempt ends, to be tried again",
+    ),
     Setting::plain("STOP_SECONDS", "N", "20", "time that running transfers have when the server is stopped"),
     Setting::plain("KEEP_TRANSFERS", "N", "10000", "ended transfers that are remembered"),
     Setting::plain("KEEP_TRANSFERS_DAYS", "N", "90", "days that ended transfers are remembered; 0 for ever"),
@@ -90,7 +91,7 @@ pub struct ServerSettings {
     pub log_level: LevelFilter,
     /// Time between signs of life.
     pub heartbeat: Duration,
-    /// Time without progress after which a transfer fails.
+    /// Time without progress after which an attempt ends.
     pub stall: Duration,
     /// Time that running transfers have when the server is stopped.
     pub stop: Duration,
@@ -100,6 +101,8 @@ pub struct ServerSettings {
     pub max_file_size: Option<u64>,
     /// Room to leave on the disk, in bytes.
     pub min_free_bytes: u64,
+    /// Room for parts of transfers that wait to go on, in bytes.
+    pub max_spool_bytes: u64,
     /// Ended transfers to remember.
     pub keep_transfers: usize,
     /// Days to remember them; nothing for ever.
@@ -128,6 +131,7 @@ impl ServerSettings {
             max_clients: given.number_or_off("MAX_CLIENTS", 1..=1_000_000)?,
             max_file_size: given.size("MAX_FILE_SIZE", 1..=u64::MAX)?,
             min_free_bytes: given.size("MIN_FREE_BYTES", 0..=u64::MAX)?.expect("it has a default"),
+            max_spool_bytes: given.size("MAX_SPOOL_BYTES", 0..=u64::MAX)?.expect("it has a default"),
             heartbeat: seconds("HEARTBEAT_SECONDS", 1..=3600)?,
             stall: seconds("STALL_SECONDS", 1..=86_400)?,
             stop: seconds("STOP_SECONDS", 0..=3600)?,
@@ -210,6 +214,7 @@ mod tests {
             (5, 2, 1000)
         );
         assert_eq!((s.max_clients, s.max_file_size, s.min_free_bytes), (None, None, 64 << 20));
+        assert_eq!(s.max_spool_bytes, 100_000_000_000);
         let seconds = [s.heartbeat, s.stall, s.stop].map(|time| time.as_secs());
         assert_eq!(seconds, [15, 60, 20]);
         assert_eq!((s.keep_transfers, s.keep_transfers_days), (10_000, Some(90)));
@@ -241,6 +246,7 @@ mod tests {
         assert_eq!(set("MAX_CLIENTS", "9000").max_clients, Some(9000));
         assert_eq!(set("MAX_FILE_SIZE", "5G").max_file_size, Some(5_000_000_000));
         assert_eq!(set("MIN_FREE_BYTES", "0").min_free_bytes, 0);
+        assert_eq!(set("MAX_SPOOL_BYTES", "5Mi").max_spool_bytes, 5 << 20);
         assert_eq!(set("HEARTBEAT_SECONDS", "1").heartbeat.as_secs(), 1);
         assert_eq!(set("STALL_SECONDS", "86400").stall.as_secs(), 86_400);
         assert_eq!(set("STOP_SECONDS", "0").stop.as_secs(), 0);

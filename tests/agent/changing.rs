@@ -54,8 +54,8 @@ fn a_file_that_is_rewritten_while_it_is_read_fails_after_three_attempts() {
     let mut seed = 2;
     let rewrite = || {
         seed += 1;
-        // In place, its first bytes: read long ago when the last are.
-        std::os::unix::fs::FileExt::write_all_at(&file, &random_bytes(seed, 1000), 0).unwrap();
+        // In place, all of it: what an attempt has brought is of no use to the next one.
+        std::os::unix::fs::FileExt::write_all_at(&file, &random_bytes(seed, SIZE), 0).unwrap();
     };
 
     while_changing(rewrite, || {

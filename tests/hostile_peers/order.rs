@@ -2,10 +2,11 @@
 
 use std::time::Duration;
 
-use crate::support::files::{random_bytes, sha256};
+use crate::support::files::{parts, random_bytes, sha256};
 use crate::support::healthy::Healthy;
 use crate::support::server::Server;
 use crate::support::v1_client::{Asked, V1Client};
+use crate::support::wait::eventually;
 
 /// A server with an honest client and a hostile one that has been asked for its file.
 struct Scene {
@@ -254,4 +255,7 @@ fn a_line_that_is_cut_in_mid_transfer_leaves_the_transfer_waiting_and_no_part() 
     let transfer = scene.server.reaches(&id, "interrupted");
     assert_eq!(transfer["failure"]["code"], "client_disconnected", "{transfer}");
     scene.healthy.is_all_there_is(&scene.server);
+    eventually("a part that is of no use to a v1 client is gone", || {
+        parts(&scene.server.uploads).is_empty().then_some(())
+    });
 }

@@ -68,6 +68,18 @@ impl Scene {
         }));
     }
 
+    /// The next request, which is for this attempt.
+    #[track_caller]
+    fn asked_again(&mut self, attempt: u32) -> Value {
+        loop {
+            let message = self.peer.hear();
+            if message["type"] == "download_request" {
+                assert_eq!((&message["requestId"], &message["attempt"]), (&json!(self.id), &json!(attempt)));
+                return message;
+            }
+        }
+    }
+
     /// The attempt has ended by name, the line goes on, there is no file, and the honest client is unharmed.
     #[track_caller]
     fn ends_by_name(mut self) {
@@ -172,9 +184,15 @@ fn fewer_bytes_than_stated_are_a_failure() {
 #[test]
 fn a_wrong_checksum_is_a_failure() {
     let mut scene = Scene::set();
-    scene.begin(1, 1000);
-    scene.chunk(1, 1, 0, &[1; 1000]);
-    scene.end(1, &[2; 1000]);
+    // Mended the second time, from nothing the third: with a wrong hash in each.
+    for (attempt, have) in [(1, None), (2, Some(1000)), (3, None)] {
+        if attempt > 1 {
+            assert_eq!(scene.asked_again(attempt)["have"].as_u64(), have);
+        }
+        scene.begin(attempt, 1000);
+        scene.chunk(attempt, 1, 0, &[1; 1000]);
+        scene.end(attempt, &[2; 1000]);
+    }
     scene.server.assert_failed(&scene.id, "checksum_mismatch");
     scene.healthy.is_all_there_is(&scene.server);
 }
@@ -188,7 +206,8 @@ fn progress_without_end_is_no_progress_for_ever() {
     for _ in 0..1000 {
         scene.peer.say(&json!({"type": "progress", "requestId": scene.id, "attempt": 1}));
     }
-    scene.server.assert_failed(&scene.id, "stalled");
+    assert_eq!(scene.asked_again(2)["have"], 1000, "it is asked for what is missing");
+    assert_eq!(scene.server.transfer(&scene.id)["failure"]["code"], "stalled");
     scene.healthy.is_all_there_is(&scene.server);
 }
 
