@@ -186,6 +186,11 @@ impl Hub {
         self.transfers.get(&id).map(|entry| &entry.transfer)
     }
 
+    /// Those that have been accepted and have not ended: whose records must be on disk.
+    pub fn accepted(&self) -> impl Iterator<Item = RequestId> {
+        self.live.values().copied().filter(|id| !self.transfers[id].held)
+    }
+
     /// Bytes that are still to come, of all transfers that are arriving.
     pub fn outstanding(&self) -> u64 {
         let arriving = self.live.values().map(|id| &self.transfers[id].transfer);

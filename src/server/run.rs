@@ -21,7 +21,7 @@ use crate::hub::{Config, Hub};
 use crate::limits;
 use crate::settings::ServerSettings;
 use crate::signals;
-use crate::spool::Spool;
+use crate::spool::{Recovered, Spool};
 use crate::transfer::{Failure, FailureCode, Status};
 
 /// What a listener serves.
@@ -67,6 +67,7 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let port = listener.local_addr().port();
     let ws_path = settings.ws_path.clone();
     let server = Arc::new(Server::new(settings, spool, room));
+    server.warn_of_a_full_disk();
     server.recover();
 
     let keeper = server.clone();
@@ -201,6 +202,7 @@ impl Server {
             links: Default::default(),
             stops: Default::default(),
             parked: Parked::default(),
+            unsaved: Default::default(),
             acting: 0,
             next_look: None,
         };
@@ -224,7 +226,7 @@ impl Server {
             return;
         }
         let count =
-            |wanted: fn(Status) -> bool| found.iter().filter(|transfer| wanted(transfer.status)).count();
+            |wanted: fn(Status) -> bool| found.iter().filter(|found| wanted(found.transfer.status)).count();
         let ended = count(Status::is_final);
         let queued = count(|status| status == Status::Queued);
         log::info!(
@@ -232,9 +234,13 @@ impl Server {
             found.len(),
             found.len() - ended - queued
         );
-        for transfer in found {
+        for Recovered { transfer, is_saved } in found {
+            let id = transfer.request_id;
             let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
             self.act(|hub, now| hub.restore(transfer, why, now));
+            if !is_saved {
+                self.keep_saved(id);
+            }
         }
     }
 
