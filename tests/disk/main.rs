@@ -18,7 +18,7 @@ use serde_json::Value;
 use support::server::Server;
 use support::wait::eventually;
 
-/// Every file is larger than the room that is left, so that small file systems will do.
+/// No room is to be left, so that small file systems will do.
 const NO_RESERVE: (&str, &str) = ("MIN_FREE_BYTES", "0");
 
 /// Waits until the transfer's record on disk says `status`.
