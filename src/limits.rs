@@ -95,6 +95,13 @@ pub const INTERRUPTED_TIME: Duration = Duration::from_secs(24 * 3600);
 /// The longest `queueFor`: a month.
 pub const MAX_QUEUE_TIME: Duration = Duration::from_secs(31 * 24 * 3600);
 
+// The disk
+
+/// Between two tries to save records that the disk did not take: whoever makes room looks within seconds whether it helped.
+pub const SAVE_AGAIN_TIME: Duration = Duration::from_secs(5);
+/// Records that are saved again before the timekeeper looks what else is due: each may take a slow disk a second.
+pub const SAVES_AT_ONCE: usize = 16;
+
 // The control plane
 
 /// A request's head (FACTS: what callers send is far below).

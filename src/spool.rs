@@ -9,75 +9,44 @@
 //! Like a mail queue it can be read with `ls` and `cat`, and it alone is enough to go on after a power cut. What can't
 //! be read is set aside with a warning, and is never a reason not to start.
 
+mod error;
+mod home;
 mod part;
 
-use std::fmt;
 use std::fs::{self, File};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::hash::hash_all;
 use crate::names::RequestId;
-use crate::transfer::{Failure, FailureCode, Status, Transfer};
+use crate::transfer::{Status, Transfer};
+use error::{Doing, at};
+use home::{Home, sync_folder};
 pub use part::{Begin, KeepError, Part};
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
 
-const STATE_FOLDER: &str = ".towline";
+pub use error::SpoolError;
+
 const RECORD: &str = "record.json";
 const PART: &str = "part";
-
-/// What went wrong on the disk: what we were doing, to which path, and the system's reason.
-#[derive(Debug)]
-pub struct SpoolError {
-    doing: &'static str,
-    path: PathBuf,
-    error: io::Error,
-}
-
-impl fmt::Display for SpoolError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "can't {} {}: {}", self.doing, self.path.display(), self.error)
-    }
-}
-
-impl std::error::Error for SpoolError {}
-
-impl SpoolError {
-    /// The failure that this means for a transfer.
-    pub fn failure(&self) -> Failure {
-        let code = match self.error.kind() {
-            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded | io::ErrorKind::FileTooLarge => {
-                FailureCode::DiskFull
-            }
-            _ => FailureCode::WriteFailed,
-        };
-        // The path is the server's business, not that of whoever reads the API.
-        Failure::new(code, format!("the server can't {} the file: {}", self.doing, self.error))
-    }
-}
-
-fn at<'a>(doing: &'static str, path: &'a Path) -> impl FnOnce(io::Error) -> SpoolError + 'a {
-    move |error| SpoolError { doing, path: path.to_owned(), error }
-}
 
 /// The server's disk; see the module.
 #[derive(Debug)]
 pub struct Spool {
-    upload_dir: PathBuf,
-    state_dir: PathBuf,
-    /// Locked as long as it is open.
-    _lock: File,
+    home: Home,
 }
 
-/// What is left of a transfer.
+/// What an earlier run left of a transfer.
 #[derive(Debug)]
 pub struct Recovered {
-    /// Its record.
+    /// As it stands.
     pub transfer: Transfer,
     /// The length of its part, in bytes.
     pub part: u64,
+    /// Whether its record says the same.
+    pub is_saved: bool,
 }
 
 impl Spool {
@@ -86,35 +55,23 @@ impl Spool {
     /// # Errors
     /// When it is no folder, can't be written, or another server runs there.
     pub fn open(upload_dir: &Path) -> Result<Spool, SpoolError> {
-        let upload_dir = std::path::absolute(upload_dir).map_err(at("use", upload_dir))?;
-        fs::create_dir_all(&upload_dir).map_err(at("make the folder", &upload_dir))?;
-        let state_dir = upload_dir.join(STATE_FOLDER);
-        match fs::DirBuilder::new().mode(0o700).create(&state_dir) {
-            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
-                return Err(at("make the folder", &state_dir)(error));
-            }
-            _ => {}
-        }
-        let path = state_dir.join("lock");
-        let lock = File::create(&path).map_err(at("write", &path))?;
-        lock.try_lock().map_err(|_| {
-            at("use", &upload_dir)(io::Error::new(
-                io::ErrorKind::ResourceBusy,
-                "another towline-server runs there",
-            ))
-        })?;
-        sync_folder(&upload_dir)?;
-        Ok(Spool { upload_dir, state_dir, _lock: lock })
+        Ok(Spool { home: Home::open(upload_dir)? })
     }
 
     /// Where Towline keeps its own: `UPLOAD_DIR/.towline`.
     pub fn state_dir(&self) -> &Path {
-        &self.state_dir
+        self.home.state_dir()
+    }
+
+    /// Whether what was in `UPLOAD_DIR` has gone, and the folders were made anew, since this was last asked. Every
+    /// method that makes something sees to that.
+    pub fn was_made_anew(&self) -> bool {
+        self.home.was_made_anew()
     }
 
     /// The whole path of a download.
     pub fn out_path(&self, filename: &str) -> PathBuf {
-        self.upload_dir.join(filename)
+        self.home.upload_dir().join(filename)
     }
 
     /// Whether there is something under this name.
@@ -127,8 +84,9 @@ impl Spool {
     /// # Errors
     /// When the file system does not say.
     pub fn room(&self) -> Result<u64, SpoolError> {
-        let stat = rustix::fs::statvfs(&self.upload_dir)
-            .map_err(|error| at("look at", &self.upload_dir)(error.into()))?;
+        self.home.check()?;
+        let dir = self.home.upload_dir();
+        let stat = rustix::fs::statvfs(dir).map_err(|error| at(Doing::Measure, dir)(error.into()))?;
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
@@ -137,15 +95,14 @@ impl Spool {
     /// # Errors
     /// The record that was there before is still whole.
     pub fn save(&self, transfer: &Transfer) -> Result<(), SpoolError> {
-        let folder = self.folder(transfer.request_id);
-        let is_new = match fs::create_dir(&folder) {
-            Ok(()) => true,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => false,
-            Err(error) => return Err(at("make the folder", &folder)(error)),
+        let folder = self.make_folder(transfer.request_id)?;
+        let removed = match transfer.status.is_final() {
+            true => remove_if_there(&folder.join(PART)),
+            false => Ok(()),
         };
         let (record, fresh) = (folder.join(RECORD), folder.join("record.json.new"));
-        if transfer.status.is_final() {
-            self.remove_part(transfer.request_id); // first: what it took may be what the record lacks
+        if fs::symlink_metadata(&record).is_err() {
+            sync_folder(self.state_dir())?; // the folder may be new; once there is a record in it, it is known to last
         }
         let mut text =
             serde_json::to_vec_pretty(transfer).expect("a transfer holds strings and numbers only");
@@ -153,12 +110,27 @@ impl Spool {
         let write = || {
             let mut file = File::create(&fresh)?;
             file.write_all(&text)?;
-            file.sync_all()
+            file.sync_all()?;
+            fs::rename(&fresh, &record)
         };
-        write().map_err(at("write", &fresh))?;
-        fs::rename(&fresh, &record).map_err(at("rename to", &record))?;
+        if let Err(error) = write() {
+            let _kept = fs::remove_file(&fresh); // on a disk that takes nothing; the next save writes over it
+            return Err(at(Doing::SaveRecord, &record)(error));
+        }
         sync_folder(&folder)?;
-        if is_new { sync_folder(&self.state_dir) } else { Ok(()) }
+        removed
+    }
+
+    /// The folder of a transfer, made if need be.
+    fn make_folder(&self, id: RequestId) -> Result<PathBuf, SpoolError> {
+        self.home.check()?;
+        let folder = self.folder(id);
+        match fs::create_dir(&folder) {
+            Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+                Err(at(Doing::MakeFolder, &folder)(error))
+            }
+            _ => Ok(folder),
+        }
     }
 
     /// Removes a record and whatever is with it.
@@ -167,7 +139,7 @@ impl Spool {
         if let Err(error) = fs::remove_dir_all(&folder)
             && error.kind() != io::ErrorKind::NotFound
         {
-            log::warn!("{}", at("remove", &folder)(error));
+            log::warn!("{}", at(Doing::Remove, &folder)(error));
         }
     }
 
@@ -176,11 +148,11 @@ impl Spool {
     /// # Errors
     /// When it can't be made.
     pub fn part(&self, id: RequestId, begin: Begin<'_>) -> Result<Part, SpoolError> {
-        let path = self.folder(id).join(PART);
+        let path = self.make_folder(id)?.join(PART);
         let mut options = fs::OpenOptions::new();
         options.read(true).write(true).create(true).truncate(matches!(begin, Begin::Empty));
-        let file = options.open(&path).map_err(at("write", &path))?;
-        let length = file.metadata().map_err(at("look at", &path))?.len();
+        let file = options.open(&path).map_err(at(Doing::Write, &path))?;
+        let length = file.metadata().map_err(at(Doing::Read, &path))?.len();
         let older = match begin {
             Begin::WithWhatIsHere { older: Some(older) } => self.older(older),
             Begin::WithWhatIsHere { older: None } | Begin::Empty => None,
@@ -197,11 +169,8 @@ impl Spool {
 
     /// Removes the part of a transfer, if there is one.
     pub fn remove_part(&self, id: RequestId) {
-        let part = self.folder(id).join(PART);
-        if let Err(error) = fs::remove_file(&part)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            log::warn!("{}", at("remove", &part)(error));
+        if let Err(error) = remove_if_there(&self.folder(id).join(PART)) {
+            log::warn!("{error}"); // the last save of its record tries again
         }
     }
 
@@ -213,15 +182,21 @@ impl Spool {
         let to = self.out_path(filename);
         if let Err(error) = rename_new(&part.path, &to) {
             part.discard();
-            return Err(at("publish", &to)(error));
+            let error = match error.kind() {
+                io::ErrorKind::NotFound => {
+                    io::Error::new(io::ErrorKind::NotFound, "what had arrived has gone from its disk")
+                }
+                _ => error,
+            };
+            return Err(at(Doing::Publish, &to)(error));
         }
-        sync_folder(&self.upload_dir).inspect_err(|_| {
+        sync_folder(self.home.upload_dir()).inspect_err(|_| {
             // Not certain to survive a power cut, so not published.
             if let Err(error) = fs::remove_file(&to) {
                 log::error!(
                     "{} is there though its transfer failed: {}",
                     to.display(),
-                    at("remove", &to)(error)
+                    at(Doing::Remove, &to)(error)
                 );
             }
         })
@@ -241,13 +216,13 @@ impl Spool {
     }
 
     /// Reads what an earlier run left, oldest first. A transfer that was being published is `completed` when its
-    /// file is there with the recorded hash. What can't be read is set aside.
+    /// file is there with the recorded hash, and is to be saved so. What can't be read is set aside.
     pub fn recover(&self) -> Vec<Recovered> {
         let mut found = Vec::new();
-        let entries = match fs::read_dir(&self.state_dir) {
+        let entries = match fs::read_dir(self.state_dir()) {
             Ok(entries) => entries,
             Err(error) => {
-                log::warn!("{}", at("read", &self.state_dir)(error));
+                log::warn!("{}", at(Doing::Read, self.state_dir())(error));
                 return found;
             }
         };
@@ -277,15 +252,15 @@ impl Spool {
         {
             return Err(format!("{RECORD}: filename is no file name"));
         }
-        if transfer.status == Status::Verifying && self.is_published(&transfer) {
+        let was_published = transfer.status == Status::Verifying && self.is_published(&transfer);
+        if was_published {
             transfer.status = Status::Completed;
             transfer.finished_at = Some(crate::clock::now_ms());
             transfer.failure = None;
-            self.save(&transfer).map_err(|error| error.to_string())?;
         }
         if transfer.status.is_final() {
             self.remove_part(id);
-            return Ok(Recovered { transfer, part: 0 });
+            return Ok(Recovered { transfer, part: 0, is_saved: !was_published });
         }
         let part = match fs::symlink_metadata(folder.join(PART)) {
             Ok(stat) if stat.is_file() => stat.len(),
@@ -293,7 +268,7 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(format!("{PART}: {error}")),
         };
-        Ok(Recovered { transfer, part })
+        Ok(Recovered { transfer, part, is_saved: true })
     }
 
     fn is_published(&self, transfer: &Transfer) -> bool {
@@ -302,17 +277,17 @@ impl Spool {
     }
 
     fn set_aside(&self, id: RequestId, why: &str) {
-        let aside = self.state_dir.join(format!("damaged-{id}"));
+        let aside = self.state_dir().join(format!("damaged-{id}"));
         match fs::rename(self.folder(id), &aside) {
             Ok(()) => log::warn!("transfer {id} is damaged and set aside as {}: {why}", aside.display()),
             Err(error) => {
-                log::warn!("transfer {id} is damaged ({why}) and {}", at("rename to", &aside)(error))
+                log::warn!("transfer {id} is damaged ({why}) and {}", at(Doing::SetAside, &aside)(error))
             }
         }
     }
 
     fn folder(&self, id: RequestId) -> PathBuf {
-        self.state_dir.join(id.to_string())
+        self.state_dir().join(id.to_string())
     }
 }
 
@@ -326,7 +301,7 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         Err(Errno::INVAL | Errno::NOSYS) => {
             fs::hard_link(from, to)?;
             if let Err(error) = fs::remove_file(from) {
-                log::warn!("{}", at("remove", from)(error)); // it goes with the record
+                log::warn!("{}", at(Doing::Remove, from)(error)); // it goes with the record
             }
             Ok(())
         }
@@ -334,6 +309,9 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
     }
 }
 
-fn sync_folder(path: &Path) -> Result<(), SpoolError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(at("sync the folder", path))
+fn remove_if_there(path: &Path) -> Result<(), SpoolError> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(at(Doing::Remove, path)(error)),
+        _ => Ok(()),
+    }
 }

@@ -185,6 +185,10 @@ impl<'a> Session<'a> {
 
     fn start<'scope>(&'scope self, sending: Sending, scope: &'scope Scope<'scope, '_>) {
         let (id, attempt) = (sending.id, sending.attempt);
+        let Some(turn) = self.agent.stopping.begin() else {
+            // Without an answer the server takes it up when we are back.
+            return log::info!("transfer {id} is not begun: this agent stops");
+        };
         let (stop_in, stop) = bounded::<Infallible>(0);
         let (answers_in, answers) = bounded(2);
         {
@@ -202,6 +206,7 @@ impl<'a> Session<'a> {
         let send = move || {
             sending.run(self, &stop, &answers);
             self.over(id, attempt);
+            drop(turn);
         };
         if let Err(error) = builder.spawn_scoped(scope, send) {
             self.over(id, attempt);
@@ -212,6 +217,9 @@ impl<'a> Session<'a> {
 
     /// Lists in a thread, one at a time: a folder may be large, its disk slow, and the answer long.
     fn list<'scope>(&'scope self, id: RequestId, path: Option<String>, scope: &'scope Scope<'scope, '_>) {
+        if self.agent.stopping.is_told() {
+            return self.refuse(id, None, &Refusal::new(RefusalCode::TooManyTransfers, "this agent stops"));
+        }
         if std::mem::replace(&mut self.lock().listing, true) {
             let busy = Refusal::new(RefusalCode::TooManyTransfers, "another folder is being listed");
             return self.refuse(id, None, &busy);

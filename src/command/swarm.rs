@@ -28,7 +28,7 @@ pub const SWARM: Program = Program {
     notes: "\
 The settings are those of an agent, without its name and its files. The file is made while it is sent, is the
 same each time, and is sent for every file key. What the agents log is shown from warnings on, or
-all of it with LOG_LEVEL=debug. Ctrl-C ends it.",
+all of it with LOG_LEVEL=debug. Ctrl-C ends it, at once.",
 };
 
 const SIZE: u64 = 100_000_000;
@@ -133,7 +133,10 @@ mod tests {
     #[test]
     fn the_settings_that_name_an_agent_and_its_files_are_not_there() {
         let names: Vec<_> = SWARM.settings.iter().map(|setting| setting.name).collect();
-        assert!(["CLIENT_ID", "FILE_PATH", "SHARES"].iter().all(|name| !names.contains(name)), "{names:?}");
+        assert!(
+            ["CLIENT_ID", "FILE_PATH", "SHARES", "STOP_SECONDS"].iter().all(|name| !names.contains(name)),
+            "{names:?}"
+        );
     }
 
     #[test]

@@ -214,6 +214,11 @@ impl Hub {
         self.transfers.get(&id).map(|entry| &entry.transfer)
     }
 
+    /// Those that have been accepted and have not ended: whose records must be on disk.
+    pub fn accepted(&self) -> impl Iterator<Item = RequestId> {
+        self.live.values().copied().filter(|id| !self.transfers[id].unsaved)
+    }
+
     /// Bytes of disk that are still to be taken, by all transfers that are arriving.
     pub fn outstanding(&self) -> u64 {
         let arriving = self.live.values().map(|id| &self.transfers[id]);

@@ -119,7 +119,7 @@ fn route(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
     }
     let turn = match (&method, &segments[..]) {
         (Method::Get, ["healthz"]) => json(200, &serde_json::json!({ "status": "ok" })),
-        (Method::Get, ["readyz"]) => ready(server),
+        (Method::Get, ["readyz"]) => Turn::Answer(server.readiness()),
         (Method::Get, ["clients"]) => clients(server),
         (Method::Get, ["clients", client]) => one_client(server, client)?,
         (Method::Get, ["clients", client, "files"]) => files(server, client, &query)?,
@@ -202,13 +202,6 @@ pub(super) fn client_id(text: &str) -> Result<ClientId, Answer> {
 
 fn transfer_id(text: &str) -> Result<RequestId, Answer> {
     text.parse().map_err(|bad: crate::names::BadName| replies::bad_request(&bad.to_string()))
-}
-
-fn ready(server: &Server) -> Turn {
-    match server.ask(|hub| hub.is_stopping()) {
-        false => json(200, &serde_json::json!({ "status": "ready" })),
-        true => Turn::Answer(Answer::error(503, "stopping", "the server is stopping")),
-    }
 }
 
 fn clients(server: &Server) -> Turn {

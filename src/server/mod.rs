@@ -4,6 +4,7 @@
 //! or a wait; what an event demands is collected under it and done after it.
 
 mod control;
+mod disk;
 mod file;
 mod orders;
 mod parked;
@@ -31,7 +32,8 @@ use crate::line::{Outbox, Pulse};
 use crate::names::{ClientId, RequestId};
 use crate::protocol::{Dialect, ToAgent, to_text};
 use crate::settings::ServerSettings;
-use crate::spool::{Spool, SpoolError};
+use crate::spool::Spool;
+use disk::Unsaved;
 use parked::{Parked, Reply};
 
 pub use run::run;
@@ -63,6 +65,8 @@ struct State {
     stops: HashMap<RequestId, Sender<Infallible>>,
     /// Callers that wait.
     parked: Parked,
+    /// Records that the disk has not taken.
+    unsaved: Unsaved,
     /// Events whose effects are not done yet.
     acting: usize,
     /// When the timekeeper wakes up by itself.
@@ -159,37 +163,10 @@ impl Server {
     fn perform(&self, effect: Effect) {
         match effect {
             Effect::Flush(outbox) => outbox.flush(),
-            Effect::Discard(id) => {
-                let _turn = self.saving(id);
-                if self.ask(|hub| hub.is_part_given_up(id)) {
-                    log::info!("the part of transfer {id} is given up: it will begin again");
-                    self.spool.remove_part(id);
-                }
-            }
-            Effect::Save(id) => {
-                if let Err(error) = self.save(id) {
-                    log::error!("the record of {id} is out of date on disk: {error}");
-                }
-            }
+            Effect::Discard(id) => self.discard(id),
+            Effect::Save(id) => self.keep_saved(id),
             Effect::Reply(replies) => replies.into_iter().for_each(|reply| reply.send(self)),
-            Effect::Forget(id) => {
-                let _turn = self.saving(id);
-                self.spool.forget(id);
-            }
-        }
-    }
-
-    /// Waits until nobody else writes or removes the record or the part of this transfer.
-    fn saving(&self, id: RequestId) -> MutexGuard<'_, ()> {
-        self.saving[id.stripe(self.saving.len())].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// Writes a transfer's record as it stands now; a later save never writes an earlier state.
-    fn save(&self, id: RequestId) -> Result<(), SpoolError> {
-        let _turn = self.saving(id);
-        match self.ask(|hub| hub.transfer(id).cloned()) {
-            Some(transfer) => self.spool.save(&transfer),
-            None => Ok(()), // forgotten in between
+            Effect::Forget(id) => self.forget(id),
         }
     }
 
@@ -232,6 +209,7 @@ impl Server {
     fn keep_time(&self) -> ! {
         loop {
             self.act(Hub::tick);
+            self.save_again();
             let late = self.lock().parked.take_due(self.now().mono);
             for waiting in late {
                 waiting.late(self).send(self);
@@ -263,6 +241,6 @@ impl State {
     }
 
     fn next_due(&self) -> Option<u64> {
-        [self.hub.next_due(), self.parked.next_due()].into_iter().flatten().min()
+        [self.hub.next_due(), self.parked.next_due(), self.unsaved.next_due()].into_iter().flatten().min()
     }
 }

@@ -67,6 +67,7 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let port = listener.local_addr().port();
     let ws_path = settings.ws_path.clone();
     let server = Arc::new(Server::new(settings, spool, room));
+    server.warn_of_a_full_disk();
     server.recover();
 
     let keeper = server.clone();
@@ -202,6 +203,7 @@ impl Server {
             links: Default::default(),
             stops: Default::default(),
             parked: Parked::default(),
+            unsaved: Default::default(),
             acting: 0,
             next_look: None,
         };
@@ -233,9 +235,13 @@ impl Server {
             found.len(),
             found.len() - ended - queued
         );
-        for Recovered { transfer, part } in found {
+        for Recovered { transfer, part, is_saved } in found {
+            let id = transfer.request_id;
             let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
             self.act(|hub, now| hub.restore(transfer, part, why, now));
+            if !is_saved {
+                self.keep_saved(id);
+            }
         }
     }
 

@@ -62,9 +62,7 @@ impl Writer<'_> {
     /// Runs to the end of the attempt.
     pub(super) fn run(self, mut part: Part) {
         // Before the first byte is stored, so that a restart finds a record that says what was going on.
-        if let Err(error) = self.server.save(self.id) {
-            log::warn!("the record of {} does not say that it runs: {error}", self.id);
-        }
+        self.server.keep_saved(self.id);
         match self.receive(&mut part) {
             Ending::Complete(stated) => self.finish(part, stated),
             Ending::Failed(failure) => self.let_go(part, failure),

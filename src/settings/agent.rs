@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use log::LevelFilter;
 use serde_json::{Map, Value};
@@ -20,14 +21,15 @@ pub const AGENT: Program = Program {
     flags: &[],
     notes: "\
 Nothing outside FILE_PATH and SHARES can be read through it. It listens on no port.
+SIGTERM and Ctrl-C end it in order, a second one at once.
 Exit codes: 0 done, 1 failed, 2 bad usage or setting, 3 not authorised (with RECONNECT=false).",
 };
 
-/// What every agent of a swarm takes: all but its name and its files, which stand at the front of the table.
+/// What every agent of a swarm takes: all but its name, its files and its own end, which stand at the front of the table.
 pub const SWARM_SETTINGS: &[Setting] = SETTINGS.split_at(OWN).1;
 
-const OWN: usize = 3;
-const SETTINGS: [Setting; 19] = [
+const OWN: usize = 4;
+const SETTINGS: [Setting; 20] = [
     Setting::plain("CLIENT_ID", "ID", "", "this machine's name at the server; unless set, its host name"),
     Setting::plain("FILE_PATH", "FILE", "", "the file that is sent when none is named"),
     Setting::plain(
@@ -36,6 +38,7 @@ const SETTINGS: [Setting; 19] = [
         "",
         "files and folders that can be asked for by name, such as logs=/var/log/pos,db=/var/lib/pos/pos.db",
     ),
+    Setting::plain("STOP_SECONDS", "N", "20", "time that running transfers have when the agent is stopped"),
     Setting::plain("SERVER_URL", "URL", "ws://localhost:8080/ws", "where the server takes agents"),
     Setting::secret("AUTH_SECRET", "required; the secret that the server knows"),
     Setting::plain("META", "JSON", "{}", "labels of this machine, such as {\"region\":\"west\"}"),
@@ -104,6 +107,8 @@ pub struct AgentSettings {
     pub reconnect: bool,
     /// What can be asked for by name.
     pub shares: Vec<(ShareName, PathBuf)>,
+    /// Time that running transfers have when the agent is stopped.
+    pub stop: Duration,
     /// The labels of this machine.
     pub meta: Map<String, Value>,
     /// Most bytes a second.
@@ -132,6 +137,7 @@ impl AgentSettings {
         Ok(AgentSettings {
             file_path: given.text("FILE_PATH").map(PathBuf::from),
             shares: given.parsed("SHARES", |text| shares(text, given))?.unwrap_or_default(),
+            stop: Duration::from_secs(given.number("STOP_SECONDS", 0..=3600)?),
             ..shared
         })
     }
@@ -145,6 +151,7 @@ impl AgentSettings {
             client_id,
             file_path: None,
             shares: Vec::new(),
+            stop: Duration::ZERO, // nothing stops it in order
             auth_secret: given.auth_secret()?,
             server_url: ServerUrl::read(given)?,
             chunk_size: given.chunk_size()?,
@@ -234,7 +241,7 @@ mod tests {
         assert_eq!((s.file_path, s.chunk_size, s.max_rate, s.shares.len()), (None, None, None, 0));
         assert!(s.auth_secret.matches("s3cret") && s.meta.is_empty());
         assert!(s.reconnect && !s.token_in_url && !s.proxy_is_set);
-        assert_eq!(s.log_level, LevelFilter::Info);
+        assert_eq!((s.log_level, s.stop.as_secs()), (LevelFilter::Info, 20));
     }
 
     #[test]
@@ -249,6 +256,7 @@ mod tests {
         assert_eq!(set("CHUNK_SIZE", "1Ki").chunk_size, Some(1024));
         assert_eq!(set("MAX_RATE", "2M").max_rate, Some(2_000_000));
         assert_eq!(set("MAX_RATE", "off").max_rate, None);
+        assert_eq!(set("STOP_SECONDS", "0").stop.as_secs(), 0);
         for (text, reconnect) in [("false", false), ("true", true), ("0", true), ("False", true)] {
             assert_eq!(set("RECONNECT", text).reconnect, reconnect);
         }
@@ -273,6 +281,7 @@ mod tests {
             ("CHUNK_SIZE", "1", "1024 to 4194304 bytes"),
             ("MAX_RATE", "0", "at least 1024 bytes"),
             ("MAX_RATE", "2Mbit", "whole number"),
+            ("STOP_SECONDS", "3601", "0 to 3600"),
             ("TOKEN_IN_URL", "yes", "true or false"),
             ("LOG_LEVEL", "trace", "off, error, warn, info or debug"),
             ("META", "region=west", "a JSON object"),

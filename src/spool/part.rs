@@ -5,12 +5,13 @@
 //! over in place; so what is covered is new, and what is not is still as it was. Nothing is believed of what was here:
 //! whatever is kept is read and hashed now, with the rest, in order.
 
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
-use super::{SpoolError, at};
+use super::error::{Doing, at};
+use super::{SpoolError, remove_if_there};
 use crate::blocks::{BlockHash, block_hash, page_hashes};
 use crate::hash::Hasher;
 use crate::limits::BLOCK_BYTES;
@@ -63,7 +64,7 @@ impl Part {
     /// Nothing more may be stored then.
     pub fn store(&mut self, bytes: &[u8]) -> Result<(), SpoolError> {
         self.hasher.update(bytes);
-        self.file.write_all_at(bytes, self.bytes).map_err(at("write", &self.path))?;
+        self.file.write_all_at(bytes, self.bytes).map_err(at(Doing::Write, &self.path))?;
         self.bytes += bytes.len() as u64;
         Ok(())
     }
@@ -87,7 +88,7 @@ impl Part {
             if to > self.length {
                 self.file
                     .write_all_at(piece, self.bytes)
-                    .map_err(|e| KeepError::Disk(at("write", &self.path)(e)))?;
+                    .map_err(|e| KeepError::Disk(at(Doing::Write, &self.path)(e)))?;
             }
             self.bytes = to;
         }
@@ -125,15 +126,13 @@ impl Part {
     /// Nothing is certain about the part then.
     pub fn sync(&self) -> Result<(), SpoolError> {
         let cut = if self.length > self.bytes { self.file.set_len(self.bytes) } else { Ok(()) };
-        cut.and_then(|()| self.file.sync_all()).map_err(at("sync", &self.path))
+        cut.and_then(|()| self.file.sync_all()).map_err(at(Doing::Sync, &self.path))
     }
 
     /// Removes it.
     pub fn discard(self) {
-        if let Err(error) = fs::remove_file(&self.path)
-            && error.kind() != io::ErrorKind::NotFound
-        {
-            log::warn!("{}", at("remove", &self.path)(error));
+        if let Err(error) = remove_if_there(&self.path) {
+            log::warn!("{error}"); // the last save of its record tries again
         }
     }
 
@@ -144,7 +143,7 @@ impl Part {
         for block in blocks {
             let read =
                 self.read_at(&mut buffer, block.saturating_mul(BLOCK_BYTES as u64)).unwrap_or_else(|error| {
-                    log::warn!("{}", at("read", &self.path)(error));
+                    log::warn!("{}", at(Doing::Read, &self.path)(error));
                     0
                 });
             each(&buffer[..read]);
@@ -179,6 +178,8 @@ impl Part {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
     use crate::hash::hash_all;
     use crate::names::RequestId;

@@ -8,6 +8,7 @@ mod lines;
 mod load;
 mod rates;
 mod silence;
+mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 mod v1_servers;

@@ -150,6 +150,13 @@ impl V1Client {
         self.end(&asked.id, &sha256(content), content.len());
     }
 
+    /// Waits for a request, and answers it as it should be.
+    #[track_caller]
+    pub fn serve_one(&mut self, content: &[u8]) {
+        let asked = self.asked();
+        self.upload(&asked, content);
+    }
+
     /// Waits until the server has closed the line, whatever it says before.
     #[track_caller]
     pub fn closed_by_server(mut self) {

@@ -1,0 +1,191 @@
+//! The folders that all else is in, and the lock that says whose they are.
+//!
+//! Whoever is about to make something in them asks [`Home::check`] first, which costs one look at the lock's file. When
+//! that is not the one that we hold (somebody has removed the folder, or put another one in its place) all is made
+//! anew and locked anew: a lock on a file that has no name keeps no second server out.
+
+use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
+use std::io;
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
+
+use super::error::{Doing, SpoolError, at};
+
+const STATE_FOLDER: &str = ".towline";
+const LOCK: &str = "lock";
+
+/// `UPLOAD_DIR` and `.towline` in it, for this process alone.
+#[derive(Debug)]
+pub(super) struct Home {
+    upload_dir: PathBuf,
+    state_dir: PathBuf,
+    /// The lock that we hold; nothing while the folders can't be had. Held for a look at the disk, and to make them anew.
+    lock: Mutex<Option<Lock>>,
+    made_anew: AtomicBool,
+}
+
+/// A file that is locked as long as it is open.
+#[derive(Debug)]
+struct Lock {
+    _file: File,
+    device: u64,
+    inode: u64,
+}
+
+impl Home {
+    /// Makes the folders if need be, and locks them.
+    ///
+    /// # Errors
+    /// When they can't be made, or another server has them.
+    pub(super) fn open(upload_dir: &Path) -> Result<Home, SpoolError> {
+        let upload_dir = std::path::absolute(upload_dir).map_err(at(Doing::Take, upload_dir))?;
+        let state_dir = upload_dir.join(STATE_FOLDER);
+        let (lock, _) = take(&upload_dir, &state_dir)?;
+        Ok(Home { upload_dir, state_dir, lock: Mutex::new(Some(lock)), made_anew: AtomicBool::new(false) })
+    }
+
+    pub(super) fn upload_dir(&self) -> &Path {
+        &self.upload_dir
+    }
+
+    pub(super) fn state_dir(&self) -> &Path {
+        &self.state_dir
+    }
+
+    /// Sees to it that the folders are there and ours.
+    ///
+    /// # Errors
+    /// When they can't be made, or another server has taken them meanwhile.
+    pub(super) fn check(&self) -> Result<(), SpoolError> {
+        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let there = fs::symlink_metadata(self.state_dir.join(LOCK));
+        if lock.as_ref().zip(there.ok()).is_some_and(|(lock, there)| lock.is_on(&there)) {
+            return Ok(());
+        }
+        *lock = None; // first: it may be in the way of the new one, on a file system that numbers its files anew
+        let (taken, is_new) = take(&self.upload_dir, &self.state_dir)?;
+        *lock = Some(taken);
+        if is_new {
+            log::warn!("{} is made anew: it had gone, or its lock had", self.state_dir.display());
+            self.made_anew.store(true, Relaxed);
+        }
+        Ok(())
+    }
+
+    /// Whether the folders have been made anew since this was last asked: what was in them is gone.
+    pub(super) fn was_made_anew(&self) -> bool {
+        self.made_anew.load(Relaxed) && self.made_anew.swap(false, Relaxed)
+    }
+}
+
+impl Lock {
+    fn is_on(&self, there: &Metadata) -> bool {
+        (self.device, self.inode) == (there.dev(), there.ino())
+    }
+}
+
+/// Makes what is missing, and locks it; whether there was no lock before.
+fn take(upload_dir: &Path, state_dir: &Path) -> Result<(Lock, bool), SpoolError> {
+    fs::create_dir_all(upload_dir).map_err(at(Doing::MakeFolder, upload_dir))?;
+    match DirBuilder::new().mode(0o700).create(state_dir) {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
+            return Err(at(Doing::MakeFolder, state_dir)(error));
+        }
+        _ => {}
+    }
+    let path = state_dir.join(LOCK);
+    let is_new = fs::symlink_metadata(&path).is_err();
+    let open = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let file = open.map_err(at(Doing::Write, &path))?;
+    file.try_lock().map_err(|error| {
+        let busy = || io::Error::new(io::ErrorKind::ResourceBusy, "another towline-server runs there");
+        at(Doing::Take, upload_dir)(match error {
+            TryLockError::WouldBlock => busy(),
+            TryLockError::Error(error) => error,
+        })
+    })?;
+    let metadata = file.metadata().map_err(at(Doing::Read, &path))?;
+    sync_folder(upload_dir)?;
+    Ok((Lock { _file: file, device: metadata.dev(), inode: metadata.ino() }, is_new))
+}
+
+/// When this returns, what has been made, renamed and removed in a folder survives a power cut.
+pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
+    File::open(path).and_then(|folder| folder.sync_all()).map_err(at(Doing::SyncFolder, path))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
+    use super::*;
+
+    fn folder(name: &str) -> PathBuf {
+        let path = std::env::temp_dir().join(format!("towline-home-{}-{name}", std::process::id()));
+        assert!(!path.exists());
+        path
+    }
+
+    #[test]
+    fn one_server_a_folder() {
+        let dir = folder("one");
+        let home = Home::open(&dir).unwrap();
+        let told = Home::open(&dir).unwrap_err().to_string();
+        assert!(told.ends_with("another towline-server runs there"), "{told}");
+        drop(home);
+        Home::open(&dir).unwrap();
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_has_gone_is_made_anew_and_locked() {
+        let dir = folder("gone");
+        let home = Home::open(&dir).unwrap();
+        for gone in [dir.clone(), home.state_dir().to_owned()] {
+            fs::remove_dir_all(&gone).unwrap();
+            home.check().unwrap();
+            assert!(home.was_made_anew() && !home.was_made_anew());
+            assert_eq!(fs::metadata(home.state_dir()).unwrap().permissions().mode() & 0o777, 0o700);
+            assert!(Home::open(&dir).is_err(), "a second server is kept out");
+        }
+        fs::remove_file(home.state_dir().join(LOCK)).unwrap();
+        home.check().unwrap();
+        assert!(Home::open(&dir).is_err());
+        home.check().unwrap();
+        assert!(home.was_made_anew() && !home.was_made_anew());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_another_server_has_taken_is_ours_again_after_it() {
+        let dir = folder("taken");
+        let home = Home::open(&dir).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        let other = Home::open(&dir).unwrap();
+        for _ in 0..2 {
+            let told = home.check().unwrap_err().to_string();
+            assert!(told.ends_with("another towline-server runs there"), "{told}");
+        }
+        other.check().unwrap();
+        assert!(!other.was_made_anew());
+        drop(other);
+        home.check().unwrap();
+        assert!(Home::open(&dir).is_err());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_cannot_be_made_comes_back_with_its_place() {
+        let dir = folder("blocked");
+        let home = Home::open(&dir).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        fs::write(&dir, "in the way").unwrap();
+        assert!(home.check().is_err());
+        fs::remove_file(&dir).unwrap();
+        home.check().unwrap();
+        assert!(home.was_made_anew());
+        fs::remove_dir_all(dir).unwrap();
+    }
+}
