@@ -6,6 +6,8 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod agent;
+pub mod audit;
+pub mod fault_proxy;
 pub mod files;
 pub mod healthy;
 pub mod http;
