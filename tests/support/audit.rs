@@ -49,7 +49,7 @@ impl Audit {
         let ended: Vec<_> =
             pulls.iter().filter_map(|pull| Some((pull, audit.end_of(server, pull)?))).collect();
         // Only now: a file appears when its transfer ends.
-        let mut files = downloads(&server.uploads);
+        let mut files = downloads(&server.uploads, &BTreeMap::new());
         for (pull, transfer) in &ended {
             audit.judge(server, pull, transfer, &mut files);
         }
@@ -136,12 +136,16 @@ impl Audit {
     }
 }
 
-/// What is in UPLOAD_DIR, by name, with its SHA-256.
-pub fn downloads(uploads: &Path) -> BTreeMap<String, String> {
+/// What is in UPLOAD_DIR, by name, with its SHA-256. Files that are `known` are not read again.
+pub fn downloads(uploads: &Path, known: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let entries = std::fs::read_dir(uploads).expect("UPLOAD_DIR can be read").flatten();
     let files = entries.filter(|entry| entry.file_name() != ".towline");
     files
-        .map(|file| (file.file_name().to_string_lossy().into_owned(), sha256_of_file(&file.path())))
+        .map(|file| {
+            let name = file.file_name().to_string_lossy().into_owned();
+            let hash = known.get(&name).cloned().unwrap_or_else(|| sha256_of_file(&file.path()));
+            (name, hash)
+        })
         .collect()
 }
 

@@ -11,6 +11,7 @@ pub mod fault_proxy;
 pub mod files;
 pub mod healthy;
 pub mod http;
+pub mod kill_run;
 pub mod program;
 pub mod proxy;
 pub mod raw_line;
