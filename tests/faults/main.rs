@@ -2,6 +2,7 @@
 //! file or in a stated failure, disturbs nobody else, and leaves nothing behind.
 #![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
 
+mod audits;
 mod flipped;
 mod kills;
 mod lines;

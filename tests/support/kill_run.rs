@@ -9,7 +9,7 @@ use std::fs;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::agent::Agent;
 use super::audit::{Audit, Pull, downloads};
@@ -42,8 +42,10 @@ pub struct Outcome {
     pub agents_killed: usize,
     /// Files that were in UPLOAD_DIR unverified at the moment of a server's death, whatever became of them.
     pub unverified_at_death: usize,
-    /// Transfers that a server which was started again did not know, or did not know any more as ended.
+    /// Transfers that a server which was started again did not know.
     pub forgotten: usize,
+    /// Transfers that had ended, and read otherwise after more deaths.
+    pub altered: usize,
     /// What holds more than at rest before: threads or descriptors.
     pub leaks: Vec<String>,
 }
@@ -101,6 +103,8 @@ struct Run {
     asked: Vec<(usize, usize, String)>,
     /// Those that have not ended as far as we know.
     open: Vec<(usize, String)>,
+    /// The others, as they read when we learnt of their end.
+    ended: Vec<Value>,
     verified: BTreeMap<String, String>,
     servers_killed: usize,
     agents_killed: usize,
@@ -124,6 +128,7 @@ impl Run {
             shops,
             asked: Vec::new(),
             open: Vec::new(),
+            ended: Vec::new(),
             verified: BTreeMap::new(),
             servers_killed: 0,
             agents_killed: 0,
@@ -149,7 +154,15 @@ impl Run {
     /// Sees to it that each client has pulls to do.
     fn ask(&mut self) {
         let server = self.server.as_ref().expect("it is there between two deaths");
-        self.open.retain(|(_, id)| !is_final(&server.transfer(id)));
+        let ended = &mut self.ended;
+        self.open.retain(|(_, id)| {
+            let transfer = server.transfer(id);
+            let is_open = !is_final(&transfer);
+            if !is_open {
+                ended.push(transfer);
+            }
+            is_open
+        });
         for (number, shop) in self.shops.iter().enumerate() {
             let has = self.open.iter().filter(|(of, _)| *of == number).count();
             for _ in has..PULLS {
@@ -208,6 +221,8 @@ impl Run {
         };
         let pulls: Vec<_> = self.asked.iter().map(pull).collect();
         let audit = Audit::of(self.server(), &pulls);
+        let altered = |then: &&Value| self.server().transfer(&id(then)) != **then;
+        let altered = self.ended.iter().filter(altered).count();
         let mut leaks = Vec::new();
         let programs = self.shops.iter().map(|shop| (shop.client.as_str(), shop.program(), rest.1));
         for (name, program, rest) in programs.chain([("server", &self.server().program, rest.0)]) {
@@ -226,6 +241,7 @@ impl Run {
             agents_killed: self.agents_killed,
             unverified_at_death: self.unverified_at_death,
             forgotten: self.forgotten,
+            altered,
             leaks,
         }
     }
@@ -306,6 +322,7 @@ impl fmt::Display for Outcome {
         writeln!(f, "{}", self.audit)?;
         writeln!(f, "unverified at the moment of a server's death  {}", self.unverified_at_death)?;
         writeln!(f, "forgotten by a server that was started again  {}", self.forgotten)?;
+        writeln!(f, "ended, and other after more deaths  {}", self.altered)?;
         writeln!(f, "leaks of threads or descriptors  {}", self.leaks.len())?;
         self.leaks.iter().try_for_each(|leak| writeln!(f, "  {leak}"))?;
         let ratio = self.wire as f64 / self.audit.bytes_of_files.max(1) as f64;
