@@ -118,6 +118,14 @@ impl FaultProxy {
         meter.toward_server + meter.toward_agent
     }
 
+    /// The same in one direction.
+    pub fn carried_toward(&self, toward: Toward) -> u64 {
+        match toward {
+            Toward::Server => self.shared.meter().toward_server,
+            Toward::Agent => self.shared.meter().toward_agent,
+        }
+    }
+
     /// Waits until so many bytes have passed in all; whether they have before the deadline.
     pub fn wait_carried(&self, bytes: u64, deadline: Deadline) -> bool {
         self.wait(deadline, |meter| meter.toward_server + meter.toward_agent >= bytes)
