@@ -10,3 +10,4 @@ mod pair;
 mod proxy;
 #[path = "../support/mod.rs"]
 mod support;
+mod wedged;
