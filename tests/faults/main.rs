@@ -8,6 +8,7 @@ mod kills;
 mod lines;
 mod pair;
 mod proxy;
+mod resume;
 #[path = "../support/mod.rs"]
 mod support;
 mod wedged;

@@ -1,6 +1,7 @@
 //! A server, an agent behind a fault proxy, and a bystander that must not notice.
 
 use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use serde_json::{Value, json};
@@ -10,6 +11,7 @@ use crate::support::audit::{Audit, Pull};
 use crate::support::fault_proxy::{Fault, FaultProxy};
 use crate::support::files::{random_file, sha256};
 use crate::support::program::Holds;
+use crate::support::proxy::Proxy;
 use crate::support::server::{Server, id};
 use crate::support::temp::TempDir;
 
@@ -24,6 +26,7 @@ pub struct Pair {
     pub agent: Agent,
     pub content: Vec<u8>,
     bystander: Agent,
+    bystanders_way: Proxy,
     bystanders_content: Vec<u8>,
     /// What server, agent and bystander hold at rest.
     rest: [Holds; 3],
@@ -53,10 +56,14 @@ impl Pair {
         let agent = Agent::start_in(home, &proxy.url(), "shop-001", &settings);
         let home = TempDir::new();
         let bystanders_content = random_file(&home.join("file"), 2, 1_500_000);
-        let bystander = Agent::serving(&server, "bystander", home, &[("MAX_RATE", "1M")]);
+        let path = home.join("file");
+        let settings = [("FILE_PATH", path.to_str().unwrap()), ("MAX_RATE", "1M")];
+        let bystanders_way = Proxy::start(server.port);
+        let bystander = Agent::start_in(home, &bystanders_way.url(), "bystander", &settings);
+        server.lists_agent("bystander");
         server.lists_agent("shop-001");
         let rest = [server.program.holds(), agent.program.holds(), bystander.program.holds()];
-        Pair { server, proxy, agent, content, bystander, bystanders_content, rest }
+        Pair { server, proxy, agent, content, bystander, bystanders_way, bystanders_content, rest }
     }
 
     /// The same with faults for single connections, each given beforehand.
@@ -98,11 +105,51 @@ impl Pair {
         }
     }
 
+    /// The agent's file.
+    pub fn file(&self) -> PathBuf {
+        self.agent.home.join("file")
+    }
+
+    /// Kills the server, does something to its UPLOAD_DIR, and starts it again; both agents find it where it was.
+    #[track_caller]
+    pub fn restart_server(self, meanwhile: impl FnOnce(&Path)) -> Pair {
+        let uploads = self.server.uploads.clone();
+        let folder = self.server.kill();
+        self.proxy.cut(); // a line that is silent does not tell
+        meanwhile(&uploads);
+        let server = Server::start_in(folder, &PATIENCE);
+        self.proxy.point_at(server.port);
+        self.bystanders_way.point_at(server.port);
+        for client in ["shop-001", "bystander"] {
+            server.lists_agent(client);
+        }
+        Pair { server, ..self }
+    }
+
+    /// Kills the agent, does something to its file, and starts it again.
+    #[track_caller]
+    pub fn restart_agent(self, meanwhile: impl FnOnce(&Path)) -> Pair {
+        let file = self.file();
+        let home = self.agent.kill();
+        self.proxy.cut(); // a line that is silent does not tell
+        meanwhile(&file);
+        let settings = [("FILE_PATH", file.to_str().unwrap())];
+        let agent = Agent::start_in(home, &self.proxy.url(), "shop-001", &settings);
+        Pair { agent, ..self }
+    }
+
     /// Whatever happened before: all of these transfers have ended, every file is verified, no part is left, and no
     /// program holds more than at rest.
     #[track_caller]
     pub fn assert_sound(&self, transfers: &[&Value]) {
-        let may_be = BTreeSet::from([sha256(&self.content), sha256(&self.bystanders_content)]);
+        self.assert_sound_with(&self.content, transfers);
+    }
+
+    /// The same where the file has had another content before.
+    #[track_caller]
+    pub fn assert_sound_with(&self, before: &[u8], transfers: &[&Value]) {
+        let contents = [before, &self.content, &self.bystanders_content];
+        let may_be = BTreeSet::from(contents.map(sha256));
         let pulls: Vec<_> =
             transfers.iter().map(|transfer| Pull { id: id(transfer), may_be: may_be.clone() }).collect();
         Audit::of(&self.server, &pulls).assert_sound();
