@@ -198,6 +198,13 @@ impl Run {
         self.unverified_at_death += found.values().filter(|hash| !good.contains(hash)).count();
         self.verified = found;
 
+        let folder = if self.dice.below(3) == 0 {
+            self.servers_killed += 1;
+            let moment = Duration::from_millis(self.dice.below(30)); // it reads its spool meanwhile
+            Server::killed_while_starting(folder, &PATIENCE, moment)
+        } else {
+            folder
+        };
         let server = Server::start_in(folder, &PATIENCE);
         self.proxy.point_at(server.port);
         let forgotten = |id: &&str| server.get(&format!("/transfers/{id}")).status != 200;
