@@ -35,4 +35,10 @@ impl Agent {
         server.lists_agent(client_id);
         agent
     }
+
+    /// Ends it as a power cut would, and hands on its folder.
+    pub fn kill(mut self) -> TempDir {
+        self.program.kill();
+        self.home
+    }
 }

@@ -30,6 +30,21 @@ pub fn random_file(path: &Path, seed: u64, len: usize) -> Vec<u8> {
     bytes
 }
 
+/// `length` bytes of a till's log, of which each line is another one.
+pub fn log_lines(from: usize, length: usize) -> Vec<u8> {
+    let mut text = Vec::with_capacity(length + 100);
+    for number in from.. {
+        if text.len() >= length {
+            break;
+        }
+        let dice = number.wrapping_mul(0x9e37_79b9_7f4a_7c15);
+        let line = format!("2025-10-31T15:30:00 till {} sold {dice:x} for {}\n", dice >> 60, dice >> 50);
+        text.extend(line.into_bytes());
+    }
+    text.truncate(length);
+    text
+}
+
 /// SHA-256 as 64 lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))

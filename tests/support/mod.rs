@@ -6,9 +6,12 @@
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
 pub mod agent;
+pub mod audit;
+pub mod fault_proxy;
 pub mod files;
 pub mod healthy;
 pub mod http;
+pub mod kill_run;
 pub mod program;
 pub mod proxy;
 pub mod raw_line;

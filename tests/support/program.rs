@@ -8,7 +8,7 @@ use std::thread::JoinHandle;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::wait::Deadline;
+use super::wait::{Deadline, SOON, within};
 
 /// Both output streams in order of arrival; wakes whoever waits at each line and at the end of a stream.
 #[derive(Default)]
@@ -21,6 +21,19 @@ struct Output {
 struct Captured {
     lines: Vec<String>,
     ended_streams: u8,
+}
+
+/// What a program may leak.
+#[derive(Debug, Clone, Copy)]
+pub struct Holds {
+    pub threads: u64,
+    pub descriptors: usize,
+}
+
+impl Holds {
+    pub fn is_within(self, bound: Holds) -> bool {
+        self.threads <= bound.threads && self.descriptors <= bound.descriptors
+    }
 }
 
 /// A running program.
@@ -122,6 +135,19 @@ impl Program {
     pub fn descriptors(&self) -> usize {
         let path = format!("/proc/{}/fd", self.pid().as_raw_nonzero());
         std::fs::read_dir(path).expect("the process is alive").count()
+    }
+
+    /// What it holds now.
+    pub fn holds(&self) -> Holds {
+        Holds { threads: self.status("Threads"), descriptors: self.descriptors() }
+    }
+
+    /// Waits until it holds no more than `before`: threads that served a caller may rest for some seconds.
+    #[track_caller]
+    pub fn holds_no_more_than(&self, before: Holds) {
+        within(SOON + SOON, &format!("{} holds no more than {before:?}", self.name), || {
+            self.holds().is_within(before).then_some(())
+        });
     }
 
     fn pid(&self) -> Pid {

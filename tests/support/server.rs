@@ -9,7 +9,7 @@ use super::files;
 use super::http::{Answer, Wire};
 use super::program::Program;
 use super::temp::TempDir;
-use super::wait::{SOON, eventually, within};
+use super::wait::{SOON, eventually, pause, within};
 
 /// The secret of every installation under test; nothing in it needs encoding in a URL.
 pub const SECRET: &str = "correct-horse-battery-staple";
@@ -36,20 +36,19 @@ impl Server {
     /// The same in a folder that an earlier server may have left.
     #[track_caller]
     pub fn start_in(home: TempDir, settings: &[(&str, &str)]) -> Server {
-        let uploads = home.join("downloads");
-        let mut all = vec![
-            ("HOST", "127.0.0.1"),
-            ("PORT", "0"),
-            ("AUTH_SECRET", SECRET),
-            ("UPLOAD_DIR", uploads.to_str().expect("the test's folder has a plain name")),
-        ];
-        all.extend_from_slice(settings);
-        let exe = env!("CARGO_BIN_EXE_towline-server");
-        let program = Program::start("towline-server", exe, &[], &all, &home);
+        let (program, uploads) = launch(&home, settings);
         let line = program.wait_line("Server running on port ");
         let port = line.rsplit(' ').next().and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
         Server { program, port, uploads, home }
+    }
+
+    /// Starts it in such a folder, ends it a moment later as a power cut would, and hands the folder on.
+    pub fn killed_while_starting(home: TempDir, settings: &[(&str, &str)], moment: Duration) -> TempDir {
+        let (mut program, _) = launch(&home, settings);
+        pause(moment);
+        program.kill();
+        home
     }
 
     /// Ends it as a power cut would, and hands on its folder.
@@ -226,6 +225,20 @@ impl Server {
             (self.program.status("Threads") <= threads).then_some(())
         });
     }
+}
+
+/// Starts the program in this folder; does not wait.
+fn launch(home: &TempDir, settings: &[(&str, &str)]) -> (Program, PathBuf) {
+    let uploads = home.join("downloads");
+    let mut all = vec![
+        ("HOST", "127.0.0.1"),
+        ("PORT", "0"),
+        ("AUTH_SECRET", SECRET),
+        ("UPLOAD_DIR", uploads.to_str().expect("the test's folder has a plain name")),
+    ];
+    all.extend_from_slice(settings);
+    let exe = env!("CARGO_BIN_EXE_towline-server");
+    (Program::start("towline-server", exe, &[], &all, home), uploads)
 }
 
 /// The transfer's id.
