@@ -21,6 +21,8 @@ pub(super) struct ReadHalf {
     last_ping: Instant,
     /// Bytes read since the last message.
     pub(super) since_message: usize,
+    /// When the first of them came, or [`limits::MIN_PROGRESS_BYTES`] more.
+    headway: Instant,
     /// In the handshake: writes go to the socket, and the deadline is the end.
     pub(super) handshake: bool,
     /// What is written counts as a sign of life: the peer never pings by itself, and our pings wait behind chunks.
@@ -41,6 +43,7 @@ impl ReadHalf {
             timeout,
             last_ping,
             since_message: 0,
+            headway: Instant::now(),
             handshake: false,
             writes_count: false,
         }
@@ -70,6 +73,21 @@ impl ReadHalf {
         Ok(())
     }
 
+    /// Whether a message has been arriving for so long, and so slowly, that it never will: a frame whose length was damaged
+    /// swallows all that follows, signs of life too.
+    fn is_wedged(&self) -> bool {
+        self.since_message > 0 && self.headway.elapsed() > self.keeping.beat * limits::SILENT_BEATS
+    }
+
+    fn count(&mut self, length: usize) {
+        self.pulse.received(length);
+        let steps = |bytes: usize| bytes / limits::MIN_PROGRESS_BYTES as usize;
+        if self.since_message == 0 || steps(self.since_message + length) > steps(self.since_message) {
+            self.headway = Instant::now();
+        }
+        self.since_message += length;
+    }
+
     /// How long the peer may still be silent.
     fn patience(&self) -> Duration {
         let mut silence = self.pulse.unheard_for();
@@ -82,10 +100,13 @@ impl ReadHalf {
 
 impl Read for ReadHalf {
     /// # Errors
-    /// `WouldBlock` at the deadline; `TimedOut` for a silent peer; `InvalidData` for endless fragments.
+    /// `WouldBlock` at the deadline; `TimedOut` for a silent peer, or a message that makes no headway; `InvalidData` for endless fragments.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.since_message > 2 * self.keeping.max_message + 4 * limits::READ_BUFFER_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "fragments without end"));
+        }
+        if self.is_wedged() {
+            return Err(io::ErrorKind::TimedOut.into());
         }
         // Whoever was busy elsewhere has not been listening: the peer gets a beat at least.
         let mut patience = self.patience().max(self.keeping.beat);
@@ -101,8 +122,7 @@ impl Read for ReadHalf {
             self.wait_at_most(wait)?;
             match (&*self.socket).read(buffer) {
                 Ok(length) => {
-                    self.pulse.received(length);
-                    self.since_message += length;
+                    self.count(length);
                     return Ok(length);
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
