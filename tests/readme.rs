@@ -78,3 +78,29 @@ fn every_status_and_agents_code() {
         assert!(table.contains(&format!("\n| `{word}` | ")), "README.md has no row for {word}");
     }
 }
+
+/// Each row of the table of faults names a test that there is.
+#[test]
+fn every_fault_has_its_test() {
+    let mut sources = String::new();
+    let mut folders = vec![std::path::PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/tests"))];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(folder).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                folders.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                sources += &std::fs::read_to_string(path).unwrap();
+            }
+        }
+    }
+    let rows = include_str!("../src/FAULTS.md").lines().filter(|line| line.starts_with("| "));
+    let rows = rows.filter(|row| !row.starts_with("| fault "));
+    let mut count = 0;
+    for row in rows {
+        let test = row.rsplit('`').nth(1).unwrap_or_else(|| panic!("no test: {row}"));
+        assert!(sources.contains(&format!("#[test]\nfn {test}(")), "no such test: {row}");
+        count += 1;
+    }
+    assert!(count >= 35, "{count} rows");
+}
