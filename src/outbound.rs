@@ -177,10 +177,10 @@ impl Outbound {
     /// # Errors
     /// [`Violation::BadAnswer`] when there is no such question, or more than was asked for.
     pub fn answered(&mut self, hashes: &[BlockHash]) -> Result<(), Violation> {
-        match &mut self.state {
-            State::Comparing(comparing) => comparing.answered(hashes),
-            _ => Err(Violation::BadAnswer),
-        }
+        let State::Comparing(comparing) = &mut self.state else { return Err(Violation::BadAnswer) };
+        comparing.answered(hashes)?;
+        self.settle();
+        Ok(())
     }
 
     /// These bytes were read; fewer than asked for mean that the file ends here, before its size.

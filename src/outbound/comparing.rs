@@ -139,10 +139,13 @@ impl Comparing {
         }
     }
 
-    /// An answer may hold fewer hashes than were asked for: the server has no more, and those blocks differ.
+    /// An answer may hold fewer hashes than were asked for: the server has no more after all.
     pub(super) fn answered(&mut self, hashes: &[BlockHash]) -> Result<(), Violation> {
         match self.open.pop_front() {
             Some(Asked::Blocks { from, count }) if hashes.len() as u64 <= count => {
+                if (hashes.len() as u64) < count {
+                    self.common = self.common.min((from + hashes.len() as u64) * BLOCK);
+                }
                 if from == self.from {
                     self.theirs = Some(hashes.to_vec());
                     self.look();
@@ -200,7 +203,7 @@ impl Comparing {
 
     /// Looks at this window's blocks, when their hashes are here.
     fn look(&mut self) {
-        if self.phase == Phase::Blocks && self.theirs.is_some() {
+        if self.theirs.is_some() && !self.is_over() {
             self.phase = Phase::Looking;
         }
     }

@@ -183,6 +183,44 @@ fn lengths_that_differ() {
 }
 
 #[test]
+fn a_server_that_has_less_than_it_said() {
+    let bytes = bytes(40_000_000);
+    for there in [0, 65_536, 16 << 20, (16 << 20) + 65_536, 20 << 20] {
+        let mut outbound = Outbound::new(bytes.len() as u64, 65_536, bytes.len() as u64);
+        let (mut open, mut sent, mut same, mut questions) = (VecDeque::new(), 0, 0, 0);
+        let last = loop {
+            match outbound.next() {
+                Step::Ask(question) => {
+                    questions += 1;
+                    open.push_back(question);
+                    outbound.asked();
+                }
+                Step::Await => {
+                    let hashes = answer(&bytes[..there], &open.pop_front().unwrap());
+                    outbound.answered(&hashes).unwrap();
+                }
+                Step::Read { offset, length, reading } => {
+                    assert_eq!(reading, Reading::First, "nothing is read twice");
+                    outbound.read(&bytes[offset as usize..offset as usize + length]);
+                }
+                Step::Send { piece, .. } => {
+                    sent += piece.len();
+                    outbound.sent();
+                }
+                Step::Same { length, .. } => {
+                    same += length as usize;
+                    outbound.sent();
+                }
+                Step::Check => outbound.checked(Found::Same),
+                last => break last,
+            }
+        };
+        assert_eq!((last, sent, same), (Step::End, bytes.len() - there, there));
+        assert!(questions <= 3, "{there}: {questions}");
+    }
+}
+
+#[test]
 fn a_page_that_changes_between_looking_and_sending() {
     let (old, new) = (vec![1; 100_000], vec![2; 100_000]);
     let mut outbound = Outbound::new(100_000, 65_536, 100_000);
