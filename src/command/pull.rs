@@ -223,7 +223,14 @@ pub fn spent(transfer: &Transfer) -> String {
         (Some(started), Some(finished)) => finished.saturating_sub(started),
         _ => 0,
     };
-    let rate = human::rate(size, ms).map_or(String::new(), |rate| format!(" ({}/s)", human::bytes(rate)));
+    let rate = match human::rate(size, ms) {
+        // The rest was on the server already; how fast that went says nothing of the line.
+        _ if transfer.bytes_on_wire < size && transfer.attempts == 1 => {
+            format!(" (the line carried {})", human::bytes(transfer.bytes_on_wire))
+        }
+        Some(rate) => format!(" ({}/s)", human::bytes(rate)),
+        None => String::new(),
+    };
     format!("{}: {} in {}{rate}", transfer.client_id, human::bytes(size), human::span(ms))
 }
 
@@ -317,6 +324,10 @@ mod tests {
         assert_eq!(
             completed(&done),
             "shop-001: 100.0 MB in 0.5 s (200.0 MB/s), on the server as downloads/shop-001_2025-10-31T15-30-00-123Z.bin"
+        );
+        (done.bytes_on_wire, done.attempts) = (12_800, 1);
+        assert!(
+            completed(&done).starts_with("shop-001: 100.0 MB in 0.5 s (the line carried 12.8 kB), on the")
         );
         let text = ended(&transfer(Status::Cancelled, 0, None));
         assert_eq!(text, "shop-001: cancelled (transfer 1b4e28ba-2fa1-41d2-883f-0016d3cca427)");
