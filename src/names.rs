@@ -3,12 +3,16 @@
 //! Whoever holds one of these types holds a value that has been checked; nothing below checks it again.
 //! Nothing here touches a file, a socket or a clock.
 
+mod download;
+
 use std::fmt;
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
+
+pub use download::{download_name, is_download_name};
 
 /// Why a name was refused; the text says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -236,20 +240,6 @@ fn decode_hex(text: &str, into: &mut [u8]) -> bool {
     true
 }
 
-/// The name of a download: `<clientId>_<time>[_<file key, other characters as ->].bin`, at most 255 bytes.
-///
-/// `time` is [`crate::clock::iso8601`]'s text; `:` and `.` in it become `-`, as v1 names them.
-pub fn download_name(client: &ClientId, time: &str, key: Option<&FileKey>) -> String {
-    let mut name = format!("{client}_{}", time.replace([':', '.'], "-"));
-    if let Some(key) = key {
-        let room = limits::MAX_FILE_NAME_BYTES - name.len() - "_.bin".len();
-        let plain = |c: char| if c.is_ascii_alphanumeric() || "._-".contains(c) { c } else { '-' };
-        name.push('_');
-        name.extend(key.as_str().chars().map(plain).take(room));
-    }
-    name + ".bin"
-}
-
 /// The last part of a file name that a peer sent, fit to show and to save under; `download` when nothing is left.
 ///
 /// A v1 client may send a whole path of its machine, of either kind of slash; control characters go.
@@ -342,22 +332,6 @@ mod tests {
         ] {
             assert!(bad.parse::<RequestId>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn download_names() {
-        let client: ClientId = "shop-001".parse().unwrap();
-        let time = "2025-10-31T15:30:00.123Z";
-        assert_eq!(download_name(&client, time, None), "shop-001_2025-10-31T15-30-00-123Z.bin");
-        let key: FileKey = "logs/2025/päs.log".parse().unwrap();
-        assert_eq!(
-            download_name(&client, time, Some(&key)),
-            "shop-001_2025-10-31T15-30-00-123Z_logs-2025-p-s.log.bin"
-        );
-        let long: ClientId = "c".repeat(64).parse().unwrap();
-        let name = download_name(&long, time, Some(&"k/".repeat(2000).parse().unwrap()));
-        assert_eq!(name.len(), 255);
-        assert!(name.ends_with(".bin") && !name.contains('/'));
     }
 
     #[test]
