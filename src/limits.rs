@@ -101,6 +101,8 @@ pub const MAX_QUEUE_TIME: Duration = Duration::from_secs(31 * 24 * 3600);
 pub const SAVE_AGAIN_TIME: Duration = Duration::from_secs(5);
 /// Records that are saved again before the timekeeper looks what else is due: each may take a slow disk a second.
 pub const SAVES_AT_ONCE: usize = 16;
+/// Between two looks for downloads that are older than `KEEP_DOWNLOADS_DAYS`: an hour counts for little among days.
+pub const RETENTION_PAUSE: Duration = Duration::from_secs(3600);
 
 // The control plane
 

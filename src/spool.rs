@@ -11,6 +11,7 @@
 
 mod error;
 mod home;
+mod old_downloads;
 mod part;
 
 use std::fs::{self, File};

@@ -10,6 +10,7 @@ mod orders;
 mod parked;
 mod receiving;
 mod replies;
+mod retention;
 mod run;
 mod session;
 mod stop;

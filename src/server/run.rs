@@ -72,6 +72,10 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
 
     let keeper = server.clone();
     spawn("timekeeper", move || keeper.keep_time())?;
+    if let Some(days) = server.settings.keep_downloads_days {
+        let keeper = server.clone();
+        spawn("retention", move || keeper.keep_downloads(days))?;
+    }
     let (control, socket) = control;
     let control = Arc::new(control);
     server.serve_control(control.clone(), socket)?;

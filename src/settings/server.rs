@@ -56,7 +56,7 @@ const SETTINGS: [Setting; 25] = [
     Setting::plain("STOP_SECONDS", "N", "20", "time that running transfers have when the server is stopped"),
     Setting::plain("KEEP_TRANSFERS", "N", "10000", "ended transfers that are remembered"),
     Setting::plain("KEEP_TRANSFERS_DAYS", "N", "90", "days that ended transfers are remembered; 0 for ever"),
-    Setting::unsupported("KEEP_DOWNLOADS_DAYS", "N", "days after which downloaded files are removed"),
+    Setting::plain("KEEP_DOWNLOADS_DAYS", "N", "off", "days after which downloads are removed"),
     Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
     Setting::unsupported("KEYS_FILE", "FILE", "keys with names and rights"),
     Setting::unsupported("TLS_CERT", "FILE", "certificate chain"),
@@ -107,6 +107,8 @@ pub struct ServerSettings {
     pub keep_transfers: usize,
     /// Days to remember them; nothing for ever.
     pub keep_transfers_days: Option<u32>,
+    /// Days to keep downloads; nothing for ever.
+    pub keep_downloads_days: Option<u32>,
 }
 
 impl ServerSettings {
@@ -137,6 +139,7 @@ impl ServerSettings {
             stop: seconds("STOP_SECONDS", 0..=3600)?,
             keep_transfers: given.number("KEEP_TRANSFERS", 1..=10_000_000)?,
             keep_transfers_days: given.days("KEEP_TRANSFERS_DAYS")?,
+            keep_downloads_days: given.number_or_off("KEEP_DOWNLOADS_DAYS", 1..=36_500)?, // 0 may mean at once, or for ever
             log_level: given.log_level()?,
         })
     }
@@ -214,7 +217,7 @@ mod tests {
             (5, 2, 1000)
         );
         assert_eq!((s.max_clients, s.max_file_size, s.min_free_bytes), (None, None, 64 << 20));
-        assert_eq!(s.max_spool_bytes, 100_000_000_000);
+        assert_eq!((s.max_spool_bytes, s.keep_downloads_days), (100_000_000_000, None));
         let seconds = [s.heartbeat, s.stall, s.stop].map(|time| time.as_secs());
         assert_eq!(seconds, [15, 60, 20]);
         assert_eq!((s.keep_transfers, s.keep_transfers_days), (10_000, Some(90)));
@@ -253,7 +256,8 @@ mod tests {
         assert_eq!(set("KEEP_TRANSFERS", "1").keep_transfers, 1);
         assert_eq!(set("KEEP_TRANSFERS_DAYS", "0").keep_transfers_days, None);
         assert_eq!(set("KEEP_TRANSFERS_DAYS", "7").keep_transfers_days, Some(7));
-        set("KEEP_DOWNLOADS_DAYS", "off");
+        assert_eq!(set("KEEP_DOWNLOADS_DAYS", "30").keep_downloads_days, Some(30));
+        assert_eq!(set("KEEP_DOWNLOADS_DAYS", "off").keep_downloads_days, None);
         for (level, filter) in
             [("off", LevelFilter::Off), ("error", LevelFilter::Error), ("DEBUG", LevelFilter::Debug)]
         {
@@ -302,6 +306,8 @@ mod tests {
             ("STOP_SECONDS", "3601"),
             ("KEEP_TRANSFERS", "0"),
             ("KEEP_TRANSFERS_DAYS", "90d"),
+            ("KEEP_DOWNLOADS_DAYS", "0"),
+            ("KEEP_DOWNLOADS_DAYS", "30d"),
             ("LOG_LEVEL", "trace"),
             ("LOG_LEVEL", "loud"),
         ] {
@@ -329,7 +335,7 @@ mod tests {
 
     #[test]
     fn unsupported_settings_are_refused() {
-        for name in ["KEYS_FILE", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA", "KEEP_DOWNLOADS_DAYS"] {
+        for name in ["KEYS_FILE", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA"] {
             let text = error(read(&[(name, "/x")]));
             assert!(text.starts_with(name) && text.contains("does not support it yet"), "{text}");
             read(&[(name, "")]).unwrap();

@@ -8,6 +8,7 @@ mod files;
 mod later;
 mod queue;
 mod ranges;
+mod retention;
 mod routes;
 #[path = "../support/mod.rs"]
 mod support;
