@@ -5,7 +5,7 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`refusal`] |
+//! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`] |
 //! | 1 protocol | [`protocol`] |
 //! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`] |
 //! | 3 edges | [`mod@line`], [`spool`], [`shares`], [`settings`] |
@@ -30,6 +30,7 @@ pub mod pace;
 pub mod program;
 pub mod protocol;
 pub mod random;
+pub mod record;
 pub mod refusal;
 pub mod server;
 pub mod settings;

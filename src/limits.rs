@@ -15,6 +15,9 @@ pub const MAX_FILE_NAME_BYTES: usize = 255;
 /// Text from outside in a log line or an error: enough to recognise it, too little to flood a log.
 pub const MAX_PRINTED_CHARS: usize = 200;
 
+/// An `Idempotency-Key`: it is kept with the transfer; a UUID has 36.
+pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
+
 // The wire
 
 /// Payload of a chunk: a v1 installation may have set `CHUNK_SIZE` this high; it is held in memory several times.
@@ -92,6 +95,8 @@ pub const COME_BACK_MS: u64 = 2000;
 pub const LISTING_TIME: Duration = Duration::from_secs(10);
 /// How long an interrupted transfer waits for its client.
 pub const INTERRUPTED_TIME: Duration = Duration::from_secs(24 * 3600);
+/// How long an `Idempotency-Key` stands for its request: a cron job that tries again until it succeeds gives up within a day, and one that runs daily may use its date.
+pub const IDEMPOTENCY_TIME: Duration = Duration::from_secs(24 * 3600);
 /// The longest `queueFor`: a month.
 pub const MAX_QUEUE_TIME: Duration = Duration::from_secs(31 * 24 * 3600);
 

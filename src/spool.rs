@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 
 use crate::hash::hash_all;
 use crate::names::RequestId;
+use crate::record::Record;
 use crate::transfer::{Status, Transfer};
 use error::{Doing, at};
 use home::{Home, sync_folder};
@@ -43,7 +44,7 @@ pub struct Spool {
 #[derive(Debug)]
 pub struct Recovered {
     /// As it stands.
-    pub transfer: Transfer,
+    pub record: Record,
     /// The length of its part, in bytes.
     pub part: u64,
     /// Whether its record says the same.
@@ -95,9 +96,9 @@ impl Spool {
     ///
     /// # Errors
     /// The record that was there before is still whole.
-    pub fn save(&self, transfer: &Transfer) -> Result<(), SpoolError> {
-        let folder = self.make_folder(transfer.request_id)?;
-        let removed = match transfer.status.is_final() {
+    pub fn save(&self, entry: &Record) -> Result<(), SpoolError> {
+        let folder = self.make_folder(entry.transfer.request_id)?;
+        let removed = match entry.transfer.status.is_final() {
             true => remove_if_there(&folder.join(PART)),
             false => Ok(()),
         };
@@ -105,8 +106,7 @@ impl Spool {
         if fs::symlink_metadata(&record).is_err() {
             sync_folder(self.state_dir())?; // the folder may be new; once there is a record in it, it is known to last
         }
-        let mut text =
-            serde_json::to_vec_pretty(transfer).expect("a transfer holds strings and numbers only");
+        let mut text = serde_json::to_vec_pretty(entry).expect("a record holds strings and numbers only");
         text.push(b'\n');
         let write = || {
             let mut file = File::create(&fresh)?;
@@ -235,15 +235,16 @@ impl Spool {
                 Err(why) => self.set_aside(id, &why),
             }
         }
-        found.sort_by_key(|found: &Recovered| found.transfer.created_at);
+        found.sort_by_key(|found: &Recovered| found.record.transfer.created_at);
         found
     }
 
     fn recover_one(&self, id: RequestId) -> Result<Recovered, String> {
         let folder = self.folder(id);
         let text = fs::read(folder.join(RECORD)).map_err(|error| format!("{RECORD}: {error}"))?;
-        let mut transfer: Transfer =
+        let mut record: Record =
             serde_json::from_slice(&text).map_err(|error| format!("{RECORD}: {error}"))?;
+        let transfer = &mut record.transfer;
         if transfer.request_id != id {
             return Err(format!("{RECORD} is that of {}", transfer.request_id));
         }
@@ -253,15 +254,15 @@ impl Spool {
         {
             return Err(format!("{RECORD}: filename is no file name"));
         }
-        let was_published = transfer.status == Status::Verifying && self.is_published(&transfer);
+        let was_published = transfer.status == Status::Verifying && self.is_published(transfer);
         if was_published {
             transfer.status = Status::Completed;
             transfer.finished_at = Some(crate::clock::now_ms());
             transfer.failure = None;
         }
-        if transfer.status.is_final() {
+        if record.transfer.status.is_final() {
             self.remove_part(id);
-            return Ok(Recovered { transfer, part: 0, is_saved: !was_published });
+            return Ok(Recovered { record, part: 0, is_saved: !was_published });
         }
         let part = match fs::symlink_metadata(folder.join(PART)) {
             Ok(stat) if stat.is_file() => stat.len(),
@@ -269,7 +270,7 @@ impl Spool {
             Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
             Err(error) => return Err(format!("{PART}: {error}")),
         };
-        Ok(Recovered { transfer, part, is_saved: true })
+        Ok(Recovered { record, part, is_saved: true })
     }
 
     fn is_published(&self, transfer: &Transfer) -> bool {

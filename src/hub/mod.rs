@@ -9,7 +9,8 @@
 //! - at most `max_concurrent` slots are held, at most `max_per_client` of one client;
 //! - a transfer that has not ended is in its client's queue, or holds a slot, or waits for its client, or is held
 //!   back until its record is saved;
-//! - a transfer that has ended never changes again.
+//! - a transfer that has ended never changes again;
+//! - a request with an Idempotency-Key has at most one transfer for each client.
 //!
 //! Not here: how long a running transfer may be silent. Its writer is the only one that knows whether it waits for
 //! the client or for its own disk, so it does the counting.
@@ -19,6 +20,7 @@ mod clients;
 mod held;
 mod moves;
 mod orders;
+mod repeats;
 mod retention;
 #[cfg(test)]
 mod tests;
@@ -28,12 +30,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet, VecDeque};
 
 use crate::names::{ClientId, FileKey, RequestId};
 use crate::protocol::Dialect;
+use crate::record::{Idempotency, Record};
 use crate::transfer::{Status, Transfer};
 
 pub use clients::{ClientView, Registration};
 pub use held::Held;
 pub use moves::{Begun, Expected};
-pub use orders::{Cursor, Denied, Filter, Order, Uncancellable};
+pub use orders::{Admitted, Cursor, Denied, Filter, Order, Uncancellable};
+use repeats::Repeats;
 use turns::Turns;
 
 /// The time, told by the shell: milliseconds.
@@ -126,6 +130,8 @@ enum Due {
 #[derive(Debug, Clone)]
 struct Entry {
     transfer: Transfer,
+    /// The request that it answers, when that can be repeated.
+    idempotency: Option<Idempotency>,
     /// Order of arrival.
     seq: u64,
     /// The line that it was last asked for on.
@@ -169,6 +175,7 @@ pub struct Hub {
     next_seq: u64,
     /// Names of downloads that transfers which have not ended will use.
     reserved: HashSet<String>,
+    repeats: Repeats,
     turns: Turns,
     /// The transfer that last brought each file; as long as it is remembered.
     latest: HashMap<held::Source, RequestId>,
@@ -197,6 +204,7 @@ impl Hub {
             live: BTreeMap::new(),
             next_seq: 0,
             reserved: HashSet::new(),
+            repeats: Repeats::default(),
             turns: Turns::default(),
             latest: HashMap::new(),
             waiting_parts: BTreeMap::new(),
@@ -212,6 +220,12 @@ impl Hub {
     /// The transfer as it stands.
     pub fn transfer(&self, id: RequestId) -> Option<&Transfer> {
         self.transfers.get(&id).map(|entry| &entry.transfer)
+    }
+
+    /// What is to be on disk of it.
+    pub fn record(&self, id: RequestId) -> Option<Record> {
+        let Entry { transfer, idempotency, .. } = self.transfers.get(&id)?;
+        Some(Record { transfer: transfer.clone(), idempotency: idempotency.clone() })
     }
 
     /// Those that have been accepted and have not ended: whose records must be on disk.

@@ -4,6 +4,7 @@ use super::{Action, Entry, Held, Hub, Now};
 use crate::limits;
 use crate::names::{ClientId, FileKey, RequestId, SharedPath};
 use crate::protocol::Dialect;
+use crate::record::{Idempotency, Record};
 use crate::transfer::{Status, Transfer};
 
 /// A new transfer.
@@ -27,6 +28,19 @@ pub struct Order {
     pub max_rate: Option<u64>,
     /// How long it may wait for a client that is not connected, in milliseconds.
     pub queue_for_ms: Option<u64>,
+    /// The request that it is of, when that can be repeated.
+    pub idempotency: Option<Idempotency>,
+}
+
+/// What an order has come to.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Admitted {
+    /// A transfer, which is held back until its record is saved.
+    New(Transfer),
+    /// The request was made before, and this is its transfer as it stands.
+    Again(Transfer),
+    /// The same, but its record is not known to be saved yet. Whoever saves it may release it.
+    Pending(RequestId),
 }
 
 /// Why a transfer was not accepted.
@@ -42,6 +56,8 @@ pub enum Denied {
     Impossible(String),
     /// The server stops.
     Stopping,
+    /// The Idempotency-Key stands for another request.
+    KeyTaken,
 }
 
 /// Why a transfer was not cancelled.
@@ -79,9 +95,20 @@ impl Hub {
     /// Accepts a transfer and reserves its name. It is held back until [`Hub::release`], so that its record can be
     /// on disk before anything else happens; [`Hub::retract`] takes it back.
     ///
+    /// A request that was made before, by its key, gets the transfer that it has for this client. That comes first:
+    /// it is answered also when nothing new is accepted.
+    ///
     /// # Errors
     /// Says why it was not accepted; nothing has changed then.
-    pub fn admit(&mut self, order: Order, now: Now) -> Result<Transfer, Denied> {
+    pub fn admit(&mut self, mut order: Order, now: Now) -> Result<Admitted, Denied> {
+        if let Some(request) = self.earlier(order.idempotency.as_ref(), now)? {
+            if let Some(id) = request.transfers.get(&order.client_id) {
+                let entry = &self.transfers[id];
+                let again = || Admitted::Again(entry.transfer.clone());
+                return Ok(if entry.unsaved { Admitted::Pending(*id) } else { again() });
+            }
+            order.batch_id = request.batch_id;
+        }
         if self.stopping {
             return Err(Denied::Stopping);
         }
@@ -108,10 +135,12 @@ impl Hub {
         }
         let expires_at =
             order.queue_for_ms.filter(|_| client.connection.is_none()).map(|time| now.wall + time);
+        let idempotency = order.idempotency.take();
         let transfer = new_transfer(order, expires_at, now);
         self.unsaved += 1;
-        self.insert(Entry { unsaved: true, ..Entry::new(transfer.clone()) });
-        Ok(transfer)
+        let record = Record { transfer: transfer.clone(), idempotency };
+        self.insert(Entry { unsaved: true, ..Entry::new(record) });
+        Ok(Admitted::New(transfer))
     }
 
     /// The record is on disk: the transfer joins its client's queue.
@@ -130,14 +159,22 @@ impl Hub {
         actions
     }
 
-    /// The record could not be saved: the transfer never was.
-    pub fn retract(&mut self, id: RequestId) {
+    /// The record could not be saved: the transfer never was, and its key is free. Returns whether that is so: not
+    /// when it was released, because somebody else has saved it, or has ended.
+    pub fn retract(&mut self, id: RequestId) -> bool {
+        if !self.transfers.get(&id).is_some_and(|entry| entry.unsaved) {
+            return false;
+        }
         if let Some(entry) = self.transfers.remove(&id) {
-            self.unsaved -= usize::from(entry.unsaved);
+            self.unsaved -= 1;
             self.order.remove(&entry.seq);
             self.live.remove(&entry.seq);
             self.reserved.remove(&entry.transfer.filename);
+            if let Some(made) = &entry.idempotency {
+                self.repeats.forget(made, &entry.transfer);
+            }
         }
+        true
     }
 
     /// Ends a transfer by an operator's wish.
@@ -181,16 +218,18 @@ impl Hub {
     /// Transfers come oldest first. What was in the middle of something is shown as `why` says, and has `part` bytes.
     pub fn restore(
         &mut self,
-        mut transfer: Transfer,
+        record: impl Into<Record>,
         part: u64,
         why: crate::transfer::Failure,
         now: Now,
     ) -> Vec<Action> {
         let mut actions = Vec::new();
+        let mut record: Record = record.into();
+        let transfer = &mut record.transfer;
         let id = transfer.request_id;
         self.clients.entry(transfer.client_id.clone()).or_default();
         if transfer.status.is_final() {
-            self.insert(Entry::new(transfer));
+            self.insert(Entry::new(record));
             self.note_latest(id);
             self.forget_old_transfers(now, &mut actions);
             return actions;
@@ -208,7 +247,7 @@ impl Hub {
         let (client, expires_at) = (transfer.client_id.clone(), transfer.expires_at);
         self.reserved.insert(transfer.filename.clone());
         transfer.bytes = part;
-        self.insert(Entry { most_bytes: part, part, ..Entry::new(transfer) });
+        self.insert(Entry { most_bytes: part, part, ..Entry::new(record) });
         self.part_waits(id, &mut actions);
         self.set_due(id, expires_at.map(|at| now.mono + at.saturating_sub(now.wall)));
         let known = self.clients.entry(client.clone()).or_default();
@@ -225,6 +264,9 @@ impl Hub {
         self.next_seq += 1;
         let id = entry.transfer.request_id;
         self.order.insert(entry.seq, id);
+        if let Some(made) = &entry.idempotency {
+            self.repeats.note(made, &entry.transfer);
+        }
         if entry.transfer.status.is_final() {
             self.ended.push_back(id);
         } else {
@@ -235,9 +277,10 @@ impl Hub {
 }
 
 impl Entry {
-    fn new(transfer: Transfer) -> Entry {
+    fn new(Record { transfer, idempotency }: Record) -> Entry {
         Entry {
             transfer,
+            idempotency,
             seq: 0,
             generation: None,
             due: None,

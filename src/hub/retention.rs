@@ -16,6 +16,9 @@ impl Hub {
             self.note_forgotten(id);
             if let Some(entry) = self.transfers.remove(&id) {
                 self.order.remove(&entry.seq);
+                if let Some(made) = &entry.idempotency {
+                    self.repeats.forget(made, &entry.transfer);
+                }
             }
             actions.push(Action::Forget(id));
         }

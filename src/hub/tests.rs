@@ -6,7 +6,7 @@ use crate::transfer::{Failure, FailureCode};
 
 const HASH: Sha256Hash = Sha256Hash([3; 32]);
 
-fn config() -> Config {
+pub(super) fn config() -> Config {
     Config {
         max_concurrent: 3,
         max_per_client: 2,
@@ -19,21 +19,21 @@ fn config() -> Config {
     }
 }
 
-fn at(seconds: u64) -> Now {
+pub(super) fn at(seconds: u64) -> Now {
     Now { wall: 1_700_000_000_000 + seconds * 1000, mono: seconds * 1000 }
 }
 
-fn client(name: &str) -> ClientId {
+pub(super) fn client(name: &str) -> ClientId {
     name.parse().unwrap()
 }
 
-fn id(number: u64) -> RequestId {
+pub(super) fn id(number: u64) -> RequestId {
     let mut bytes = [0; 16];
     bytes[..8].copy_from_slice(&number.to_be_bytes());
     RequestId::from_random(bytes)
 }
 
-fn order(number: u64, name: &str) -> Order {
+pub(super) fn order(number: u64, name: &str) -> Order {
     Order {
         request_id: id(number),
         client_id: client(name),
@@ -44,15 +44,16 @@ fn order(number: u64, name: &str) -> Order {
         requested_by: String::new(),
         max_rate: None,
         queue_for_ms: None,
+        idempotency: None,
     }
 }
 
-fn failure(code: FailureCode) -> Failure {
+pub(super) fn failure(code: FailureCode) -> Failure {
     Failure::new(code, "x")
 }
 
 impl Hub {
-    fn check(&self) {
+    pub(super) fn check(&self) {
         let running = |entry: &&Entry| {
             matches!(entry.transfer.status, Status::Requested | Status::Receiving | Status::Verifying)
         };
@@ -89,6 +90,7 @@ impl Hub {
                 _ => assert!(entry.due.is_none() && entry.transfer.finished_at.is_some()),
             }
         }
+        self.check_repeats();
         for (_, due) in &self.due {
             if let Due::Transfer(id) = due {
                 assert!(self.transfers[id].due.is_some());
@@ -96,7 +98,7 @@ impl Hub {
         }
     }
 
-    fn join(&mut self, name: &str, dialect: Dialect, now: Now) -> (u64, Vec<Action>) {
+    pub(super) fn join(&mut self, name: &str, dialect: Dialect, now: Now) -> (u64, Vec<Action>) {
         let generation = self.connect(&client(name), "10.0.0.1:5".into(), now).expect("room");
         let said = Registration { dialect, meta: Default::default(), agent_version: None, shares: vec![] };
         (generation, self.register(&client(name), generation, said, now))
@@ -416,12 +418,14 @@ fn disturb(hub: &mut Hub, dice: &mut Dice, step: u64, lines: &mut [Option<u64>; 
         }
         3..=5 => {
             let queue_for_ms = (dice.roll(2) == 0).then_some(20_000);
-            if hub.admit(Order { queue_for_ms, ..order(step + 2, name) }, now).is_ok() {
+            let idempotency = (dice.roll(2) == 0).then(|| repeats::tests::made(dice.roll(3), dice.roll(2)));
+            let order = Order { queue_for_ms, idempotency, ..order(step + 2, name) };
+            if let Ok(Admitted::New(_)) = hub.admit(order, now) {
                 hub.check();
                 if dice.roll(20) == 0 {
-                    hub.retract(id(step + 2))
+                    assert!(hub.retract(id(step + 2)));
                 } else {
-                    drop(hub.release(id(step + 2), now))
+                    hub.release(id(step + 2), now);
                 }
             }
         }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::Serialize;
 use tiny_http::{Method, Request};
 
-use super::parked::{Wants, outcome};
+use super::parked::{Wants, about};
 use super::replies::{self, Answer};
 use super::{Server, file, orders};
 use crate::door::query::{decode_segment, parse_query, split_target};
@@ -17,7 +17,8 @@ use crate::line::Outbox;
 use crate::names::{ClientId, RequestId};
 use crate::protocol::{Dialect, ToAgent, to_text};
 use crate::random;
-use crate::transfer::{Status, Transfer};
+use crate::record::IdempotencyKey;
+use crate::transfer::Status;
 
 /// What becomes of a request.
 pub(super) enum Turn {
@@ -82,13 +83,6 @@ fn park(server: &Server, id: RequestId, wants: Wants, seconds: u64, request: Req
     refuse_parking(parked);
 }
 
-fn about(wants: Wants, transfer: &Transfer) -> Answer {
-    match wants {
-        Wants::Outcome => outcome(transfer),
-        Wants::State | Wants::Listing => Answer::json(200, transfer),
-    }
-}
-
 fn refuse_parking(parked: Result<(), Box<Request>>) {
     if let Err(request) = parked {
         replies::busy("too many callers wait; ask without wait").send(*request);
@@ -112,10 +106,6 @@ fn route(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
     };
     if !matches!(segments[..], ["healthz" | "readyz"]) && !is_authorized(server, request) {
         return Err(replies::unauthorized());
-    }
-    if method == Method::Post && header(request, "idempotency-key").is_some() {
-        // To take it and pull twice would be worse than to say no.
-        return Err(replies::bad_request("this version does not support Idempotency-Key yet: leave it out"));
     }
     let turn = match (&method, &segments[..]) {
         (Method::Get, ["healthz"]) => json(200, &serde_json::json!({ "status": "ok" })),
@@ -169,10 +159,19 @@ pub(super) fn header(request: &Request, name: &'static str) -> Option<String> {
     found.map(|header| header.value.as_str().to_owned())
 }
 
+/// The name of the one key that there is.
+pub(super) const KEY_NAME: &str = "operator";
+
 /// Who asks: the key's name and the address that the door saw.
 pub(super) fn caller(request: &Request) -> String {
     let address = header(request, crate::door::relay::PEER_HEADER);
-    format!("operator@{}", address.as_deref().unwrap_or("unknown"))
+    format!("{KEY_NAME}@{}", address.as_deref().unwrap_or("unknown"))
+}
+
+/// What the caller names its request, so that it can repeat it.
+pub(super) fn idempotency_key(request: &Request) -> Result<Option<IdempotencyKey>, Answer> {
+    let key = header(request, "idempotency-key").map(IdempotencyKey::try_from).transpose();
+    key.map_err(|bad| replies::bad_request(&bad.to_string()))
 }
 
 /// The body, which the door has read whole and bounded.

@@ -105,6 +105,18 @@ impl Server {
         self.lock().unsaved.remove(id);
     }
 
+    /// Takes back a transfer whose record could not be saved; whether it could: not when somebody else has saved it. It
+    /// is in turn, so that no save of another writes it once more.
+    pub(super) fn take_back(&self, id: RequestId) -> bool {
+        let _turn = self.saving(id);
+        let is_taken_back = self.ask(|hub| hub.retract(id));
+        if is_taken_back {
+            self.spool.forget(id);
+            self.lock().unsaved.remove(id);
+        }
+        is_taken_back
+    }
+
     /// Gives up the part of a transfer that waits, unless an attempt has begun with it meanwhile.
     pub(super) fn discard(&self, id: RequestId) {
         let _turn = self.saving(id);
@@ -121,8 +133,8 @@ impl Server {
 
     fn save_in_turn(&self, id: RequestId) -> Result<(), SpoolError> {
         // It may have been forgotten in between.
-        if let Some(transfer) = self.ask(|hub| hub.transfer(id).cloned()) {
-            self.spool.save(&transfer)?;
+        if let Some(record) = self.ask(|hub| hub.record(id)) {
+            self.spool.save(&record)?;
         }
         let now = self.now().mono;
         let mut state = self.lock();

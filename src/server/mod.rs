@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` has the table of threads. The mutex guards `State` and is never held across a read, a write
 //! or a wait; what an event demands is collected under it and done after it.
 
+mod begin;
 mod control;
 mod disk;
 mod file;
@@ -15,6 +16,7 @@ mod run;
 mod session;
 mod stop;
 mod upgrade;
+mod wish;
 mod writer;
 
 use std::collections::HashMap;

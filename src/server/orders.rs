@@ -1,64 +1,21 @@
-//! `POST /download/:clientId` and `POST /downloads`: from a body to transfers.
+//! `POST /download/:clientId` and `POST /downloads`: transfers of one client, and of many.
 
 use std::sync::Arc;
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 use serde_json::{Map, Value};
 use tiny_http::Request;
 
 use super::Server;
-use super::control::{self, Turn, body, caller, client_id};
+use super::begin::{Begun, NoTransfer, Origin, begin};
+use super::control::{self, Turn, body, caller, client_id, idempotency_key};
 use super::parked::Wants;
 use super::replies::{self, Answer};
-use crate::clock;
-use crate::hub::{Denied, Order};
+use super::wish::{self, Choice, Wanted};
+use crate::hub::Denied;
 use crate::limits;
-use crate::names::{ClientId, FileKey, RequestId, download_name};
+use crate::names::ClientId;
 use crate::random;
-use crate::settings::value;
-use crate::transfer::Transfer;
-
-/// The body of `POST /download/:clientId`; it may be absent or empty.
-#[derive(Debug, Default, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-struct Wish {
-    file_key: Option<String>,
-    queue_for: Option<String>,
-    max_rate: Option<Value>,
-}
-
-/// The body of `POST /downloads`.
-#[derive(Debug, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-struct Batch {
-    #[serde(default)]
-    clients: Option<Vec<String>>,
-    #[serde(default)]
-    meta: Map<String, Value>,
-    #[serde(default)]
-    file_key: Option<String>,
-    #[serde(default)]
-    queue_for: Option<String>,
-    #[serde(default)]
-    max_rate: Option<Value>,
-}
-
-/// What is asked for, checked.
-#[derive(Debug, Clone)]
-struct Wanted {
-    file_key: Option<FileKey>,
-    queue_for_ms: Option<u64>,
-    max_rate: Option<u64>,
-    batch_id: Option<RequestId>,
-    requested_by: String,
-}
-
-/// Why there is no transfer.
-enum NoTransfer {
-    Denied(Denied),
-    /// The server's disk does not take its record.
-    Unsaved,
-}
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -76,56 +33,76 @@ pub(super) fn one(
 ) -> Result<Turn, Answer> {
     let client = client_id(client)?;
     let wait = control::number(query, "wait", limits::MAX_WAIT_SECONDS)?;
-    let wish: Wish = parse(&body(request)?)?;
-    let wanted = check(wish, None, caller(request))?;
-    let transfer = begin(server, &client, &wanted).map_err(|why| why.answer())?;
-    Ok(match wait {
-        Some(seconds) => Turn::Park(transfer.request_id, Wants::Outcome, seconds),
-        None => Turn::Answer(Answer::json(202, &replies::accepted(&transfer))),
+    let key = idempotency_key(request)?;
+    let wanted = wish::read_one(&body(request)?)?;
+    let hash = wanted.fingerprint(&format!("POST /download/{client}"), None);
+    let origin = Origin::new(caller(request), key, hash);
+    let begun = begin(server, &client, &wanted, &origin).map_err(|why| why.answer())?;
+    let accepted = |transfer| Answer::json(202, &replies::accepted(transfer));
+    Ok(match (begun, wait) {
+        (Begun::Now(transfer), None) => Turn::Answer(accepted(&transfer)),
+        (Begun::Before(transfer), None) => Turn::Answer(replies::replayed(accepted(&transfer))),
+        (Begun::Now(transfer), Some(seconds)) => Turn::Park(transfer.request_id, Wants::Outcome, seconds),
+        (Begun::Before(transfer), Some(seconds)) => {
+            Turn::Park(transfer.request_id, Wants::OutcomeAgain, seconds)
+        }
     })
 }
 
 /// The same for many clients. Each takes a sync of the disk, so the caller gets a thread.
 pub(super) fn many(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
-    let batch: Batch = parse(&body(request)?)?;
-    let Batch { clients, meta, file_key, queue_for, max_rate } = batch;
-    if clients.is_none() && meta.is_empty() {
-        return Err(replies::bad_request(
-            "say which clients: \"clients\":[\"shop-9*\"], \"meta\":{…}, or both",
-        ));
-    }
-    let patterns = clients.unwrap_or_else(|| vec!["*".to_owned()]);
-    let plain = |c: char| c.is_ascii_alphanumeric() || "._-*".contains(c);
-    if let Some(bad) = patterns.iter().find(|pattern| pattern.is_empty() || !pattern.chars().all(plain)) {
-        let bad = crate::names::printable(bad);
-        return Err(replies::bad_request(&format!(
-            "{bad}: clients are named by their ids, * stands for any characters"
-        )));
-    }
+    let key = idempotency_key(request)?;
+    let (choice, wanted) = wish::read_many(&body(request)?)?;
+    let hash = wanted.fingerprint("POST /downloads", Some(&choice));
     let batch_id = random::request_id();
-    let wanted = check(Wish { file_key, queue_for, max_rate }, Some(batch_id), caller(request))?;
+    let origin = Origin { batch_id: Some(batch_id), ..Origin::new(caller(request), key, hash) };
     let server = server.clone();
     Ok(Turn::Thread(Box::new(move |request| {
-        let (mut transfers, mut refused) = (Vec::new(), Vec::new());
-        for client in select(&server, &patterns, &meta, &mut refused) {
-            match begin(&server, &client, &wanted) {
-                Ok(transfer) => transfers.push(transfer),
-                Err(why) => refused.push(Refused { client_id: client.to_string(), error: why.error() }),
-            }
-        }
-        let answer = serde_json::json!({ "batchId": batch_id, "transfers": transfers, "refused": refused });
-        Answer::json(202, &answer).send(request);
+        let answer = begin_all(&server, &choice, &wanted, &origin);
+        answer.unwrap_or_else(|why| why.answer()).send(request);
     })))
 }
 
-/// The clients that a batch means, by id. One that is named in full and is not connected is tried all the same, so
-/// that the caller hears of it.
-fn select(
+/// A transfer of each client. A batch that was made before has those that it has; clients that have none yet, for the
+/// server was stopped in the middle or they were not there, get one.
+fn begin_all(
     server: &Server,
-    patterns: &[String],
-    meta: &Map<String, Value>,
-    refused: &mut Vec<Refused>,
-) -> Vec<ClientId> {
+    choice: &Choice,
+    wanted: &Wanted,
+    origin: &Origin,
+) -> Result<Answer, NoTransfer> {
+    let now = server.now();
+    let before = server.ask(|hub| hub.begun(origin.idempotency.as_ref(), now));
+    let before = before.map_err(NoTransfer::Denied)?;
+    let (mut transfers, mut refused, mut is_new) = (Vec::new(), Vec::new(), true);
+    let mut clients = select(server, choice, &mut refused);
+    refused.retain(|refused| before.iter().all(|client| client.as_str() != refused.client_id));
+    clients.extend(before);
+    clients.sort();
+    clients.dedup();
+    for client in clients {
+        match begin(server, &client, wanted, origin) {
+            Ok(Begun::Now(transfer)) => transfers.push(transfer),
+            Ok(Begun::Before(transfer)) => {
+                transfers.push(transfer);
+                is_new = false;
+            }
+            // Another batch was faster with this key, so none of ours is there.
+            Err(why @ NoTransfer::Denied(Denied::KeyTaken)) => return Err(why),
+            Err(why) => refused.push(Refused { client_id: client.to_string(), error: why.error() }),
+        }
+    }
+    // A repeat has the first one's batch.
+    let batch_id = transfers.first().map_or(origin.batch_id, |transfer| transfer.batch_id);
+    let answer = serde_json::json!({ "batchId": batch_id, "transfers": transfers, "refused": refused });
+    let answer = Answer::json(202, &answer);
+    Ok(if is_new { answer } else { replies::replayed(answer) })
+}
+
+/// The clients that a batch means. One that is named in full and is not connected is tried all the same, so
+/// that the caller hears of it.
+fn select(server: &Server, choice: &Choice, refused: &mut Vec<Refused>) -> Vec<ClientId> {
+    let Choice { patterns, meta } = choice;
     let connected = server.ask(|hub| hub.clients(|_| None));
     let matches = |client: &ClientId| patterns.iter().any(|pattern| glob(pattern, client.as_str()));
     let has_labels =
@@ -142,8 +119,6 @@ fn select(
             _ => refused.push(Refused { client_id: named.clone(), error: "not connected" }),
         }
     }
-    chosen.sort();
-    chosen.dedup();
     chosen
 }
 
@@ -160,126 +135,6 @@ fn glob(pattern: &str, text: &str) -> bool {
         }
     }
     rest.ends_with(last)
-}
-
-fn parse<T: for<'de> Deserialize<'de>>(body: &[u8]) -> Result<T, Answer> {
-    let body = match body.trim_ascii() {
-        b"" => b"{}",
-        body => body,
-    };
-    if !body.starts_with(b"{") {
-        // serde would take an array for the fields in their order.
-        return Err(replies::bad_request("the body: a JSON object is expected"));
-    }
-    serde_json::from_slice(body).map_err(|error| replies::bad_request(&format!("the body: {error}")))
-}
-
-fn check(wish: Wish, batch_id: Option<RequestId>, requested_by: String) -> Result<Wanted, Answer> {
-    let file_key = wish.file_key.filter(|key| !key.is_empty()).map(FileKey::try_from).transpose();
-    let file_key = file_key.map_err(|bad| replies::bad_request(&format!("fileKey: {bad}")))?;
-    let queue_for_ms = match wish.queue_for {
-        None => None,
-        Some(text) => match value::duration(&text) {
-            Ok(time) if time <= limits::MAX_QUEUE_TIME => Some(time.as_millis() as u64),
-            Ok(_) => return Err(replies::bad_request("queueFor: at most 31d")),
-            Err(bad) => return Err(replies::bad_request(&format!("queueFor: {bad}"))),
-        },
-    };
-    let max_rate = match wish.max_rate {
-        None | Some(Value::Null) => None,
-        Some(Value::Number(number)) => Some(number.as_u64().ok_or_else(bad_rate)?),
-        Some(Value::String(text)) => Some(value::size(&text).map_err(|_| bad_rate())?),
-        Some(_) => return Err(bad_rate()),
-    };
-    if max_rate.is_some_and(|rate| rate < limits::MIN_RATE) {
-        return Err(bad_rate());
-    }
-    Ok(Wanted { file_key, queue_for_ms, max_rate, batch_id, requested_by })
-}
-
-fn bad_rate() -> Answer {
-    replies::bad_request("maxRate is bytes a second, 1Ki or more, such as 2000000 or \"2M\"")
-}
-
-/// Accepts one transfer: its record is on disk before this returns.
-fn begin(server: &Server, client: &ClientId, wanted: &Wanted) -> Result<Transfer, NoTransfer> {
-    let id = random::request_id();
-    let now = server.now();
-    let mut named_for = now.wall;
-    loop {
-        // Two pulls in one millisecond get two names: the later one takes the next millisecond that is free.
-        let filename = download_name(client, &clock::iso8601(named_for), wanted.file_key.as_ref());
-        named_for += 1;
-        if server.spool.is_taken(&filename) {
-            continue;
-        }
-        let order = Order {
-            request_id: id,
-            client_id: client.clone(),
-            file_key: wanted.file_key.clone(),
-            batch_id: wanted.batch_id,
-            out_path: server.spool.out_path(&filename).display().to_string(),
-            filename,
-            requested_by: wanted.requested_by.clone(),
-            max_rate: wanted.max_rate,
-            queue_for_ms: wanted.queue_for_ms,
-        };
-        match server.ask(|hub| hub.admit(order, now)) {
-            Err(Denied::NameTaken) => {}
-            Err(denied) => return Err(NoTransfer::Denied(denied)),
-            Ok(transfer) => return release(server, transfer),
-        }
-    }
-}
-
-fn release(server: &Server, transfer: Transfer) -> Result<Transfer, NoTransfer> {
-    let id = transfer.request_id;
-    if let Err(error) = server.save(id) {
-        log::error!("transfer {id} of {} is not accepted: {error}", transfer.client_id);
-        server.ask(|hub| hub.retract(id));
-        server.spool.forget(id);
-        return Err(NoTransfer::Unsaved);
-    }
-    let key = transfer.file_key.as_ref().map_or("null", FileKey::as_str);
-    log::info!(
-        "transfer {id} accepted clientId={} fileKey={} by={}",
-        transfer.client_id,
-        crate::names::printable(key),
-        transfer.requested_by
-    );
-    server.act(|hub, now| hub.release(id, now));
-    Ok(server.ask(|hub| hub.transfer(id).cloned()).unwrap_or(transfer))
-}
-
-impl NoTransfer {
-    fn error(&self) -> &'static str {
-        match self {
-            NoTransfer::Denied(Denied::NotConnected) => "not connected",
-            NoTransfer::Denied(Denied::TooMany) => "too many concurrent transfers",
-            NoTransfer::Denied(Denied::Impossible(_) | Denied::NameTaken) => "bad request",
-            NoTransfer::Denied(Denied::Stopping) => "stopping",
-            NoTransfer::Unsaved => "disk full",
-        }
-    }
-
-    fn answer(&self) -> Answer {
-        match self {
-            NoTransfer::Denied(Denied::NotConnected) => not_connected(),
-            NoTransfer::Denied(Denied::TooMany) => {
-                let message = "the queue is full (MAX_QUEUED_TRANSFERS); try again later";
-                Answer::error(429, self.error(), message).with("Retry-After", "10")
-            }
-            NoTransfer::Denied(Denied::Impossible(why)) => replies::bad_request(why),
-            NoTransfer::Denied(Denied::NameTaken) => replies::bad_request("the name is taken; try again"),
-            NoTransfer::Denied(Denied::Stopping) => {
-                Answer::error(503, self.error(), "the server is stopping; try again soon")
-                    .with("Retry-After", "10")
-            }
-            NoTransfer::Unsaved => {
-                Answer::error(507, self.error(), "the server can't write to UPLOAD_DIR; its log says why")
-            }
-        }
-    }
 }
 
 pub(super) fn not_connected() -> Answer {
@@ -307,34 +162,5 @@ mod tests {
         ] {
             assert_eq!(glob(pattern, text), matches, "{pattern} {text}");
         }
-    }
-
-    #[test]
-    fn wishes() {
-        let check =
-            |text: &str| parse::<Wish>(text.as_bytes()).and_then(|wish| check(wish, None, String::new()));
-        for none in ["", "  \n", "{}", r#"{"fileKey":null}"#, r#"{"fileKey":""}"#] {
-            assert_eq!(check(none).unwrap().file_key, None);
-        }
-        let wanted = check(r#"{"fileKey":"logs/x","queueFor":"24h","maxRate":"2M"}"#).unwrap();
-        assert_eq!((wanted.queue_for_ms, wanted.max_rate), (Some(86_400_000), Some(2_000_000)));
-        let deep = format!("{{\"fileKey\":{}", "[".repeat(10_000));
-        for bad in [
-            r#"{"fileKey":5}"#,
-            r#"{"filekey":null}"#,
-            "{",
-            "[]",
-            r#"{"queueFor":"soon"}"#,
-            r#"{"queueFor":"32d"}"#,
-            r#"{"maxRate":-1}"#,
-            r#"{"maxRate":0}"#,
-            r#"{"maxRate":"x"}"#,
-            r#"{"maxRate":true}"#,
-            &deep,
-        ] {
-            assert!(check(bad).is_err(), "{bad:.40}");
-        }
-        assert!(check(&format!(r#"{{"fileKey":"{}"}}"#, "k".repeat(10_000))).is_err());
-        assert!(check(r#"{"fileKey":"a\u0000b"}"#).is_err());
     }
 }

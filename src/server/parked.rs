@@ -19,6 +19,8 @@ pub(super) enum Wants {
     State,
     /// How it ended, told by the status code: `POST …?wait=`.
     Outcome,
+    /// The same, when an earlier request began it.
+    OutcomeAgain,
     /// What an agent offers.
     Listing,
 }
@@ -150,7 +152,7 @@ impl Waiting {
     /// The answer when its time is over.
     pub(super) fn late(self, server: &Server) -> Reply {
         match (self.wants, server.ask(|hub| hub.transfer(self.id).cloned())) {
-            (Wants::State | Wants::Outcome, Some(transfer)) => self.about(&transfer),
+            (Wants::State | Wants::Outcome | Wants::OutcomeAgain, Some(transfer)) => self.about(&transfer),
             (Wants::Listing, _) => {
                 let answer = Answer::error(504, "no answer", "the agent did not answer in time; try again");
                 Reply { request: self.request, answer }
@@ -160,16 +162,21 @@ impl Waiting {
     }
 
     fn about(self, transfer: &Transfer) -> Reply {
-        let answer = match self.wants {
-            Wants::Outcome => outcome(transfer),
-            Wants::State | Wants::Listing => Answer::json(200, transfer),
-        };
-        Reply { request: self.request, answer }
+        Reply { request: self.request, answer: about(self.wants, transfer) }
+    }
+}
+
+/// What a caller that wants this hears of a transfer.
+pub(super) fn about(wants: Wants, transfer: &Transfer) -> Answer {
+    match wants {
+        Wants::Outcome => outcome(transfer),
+        Wants::OutcomeAgain => replies::replayed(outcome(transfer)),
+        Wants::State | Wants::Listing => Answer::json(200, transfer),
     }
 }
 
 /// How a transfer stands, told by the status code (CONTRACT §3).
-pub(super) fn outcome(transfer: &Transfer) -> Answer {
+fn outcome(transfer: &Transfer) -> Answer {
     let status = match transfer.status {
         Status::Completed => 200,
         Status::Failed => 502,

@@ -84,6 +84,11 @@ pub(super) fn bad_request(message: &str) -> Answer {
     Answer::error(400, "bad request", message)
 }
 
+/// The answer about a transfer that an earlier request with this Idempotency-Key began.
+pub(super) fn replayed(answer: Answer) -> Answer {
+    answer.with("Idempotency-Replayed", "true")
+}
+
 pub(super) fn unauthorized() -> Answer {
     Answer::error(401, "unauthorized", "send the key as `x-api-key: <key>` or `Authorization: Bearer <key>`")
         .with("WWW-Authenticate", "Bearer")

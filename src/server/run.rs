@@ -230,8 +230,9 @@ impl Server {
         if found.is_empty() {
             return;
         }
-        let count =
-            |wanted: fn(Status) -> bool| found.iter().filter(|found| wanted(found.transfer.status)).count();
+        let count = |wanted: fn(Status) -> bool| {
+            found.iter().filter(|found| wanted(found.record.transfer.status)).count()
+        };
         let ended = count(Status::is_final);
         let queued = count(|status| status == Status::Queued);
         log::info!(
@@ -239,10 +240,10 @@ impl Server {
             found.len(),
             found.len() - ended - queued
         );
-        for Recovered { transfer, part, is_saved } in found {
-            let id = transfer.request_id;
+        for Recovered { record, part, is_saved } in found {
+            let id = record.transfer.request_id;
             let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
-            self.act(|hub, now| hub.restore(transfer, part, why, now));
+            self.act(|hub, now| hub.restore(record, part, why, now));
             if !is_saved {
                 self.keep_saved(id);
             }

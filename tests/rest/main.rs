@@ -5,9 +5,11 @@ mod batches;
 mod bodies;
 mod bounds;
 mod files;
+mod idempotency;
 mod later;
 mod queue;
 mod ranges;
+mod repeated_batches;
 mod retention;
 mod routes;
 #[path = "../support/mod.rs"]

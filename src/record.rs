@@ -1,0 +1,123 @@
+//! What is kept of a transfer on disk: the transfer as the API shows it, and what the API does not show.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::limits;
+use crate::names::Sha256Hash;
+use crate::transfer::Transfer;
+
+/// A record: a transfer's JSON, with `idempotency` behind it when the request had a key.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Record {
+    /// The transfer.
+    #[serde(flatten)]
+    pub transfer: Transfer,
+    /// The request that it answers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub idempotency: Option<Idempotency>,
+}
+
+impl From<Transfer> for Record {
+    fn from(transfer: Transfer) -> Record {
+        Record { transfer, idempotency: None }
+    }
+}
+
+/// A request that may be repeated: it is the same one when all three are equal.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Idempotency {
+    /// Whose it is: callers do not meet in each other's keys. A name, without an address: a caller may come from
+    /// another one the next time.
+    pub caller: String,
+    /// What the caller named it.
+    pub key: IdempotencyKey,
+    /// The hash of what it asks for.
+    pub request: Sha256Hash,
+}
+
+/// The value of an `Idempotency-Key` header: 1 to 255 printable ASCII characters.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct IdempotencyKey(String);
+
+/// Why a key was refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BadKey;
+
+impl fmt::Display for BadKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "Idempotency-Key is 1 to {} printable ASCII characters, such as a UUID that is made for each order",
+            limits::MAX_IDEMPOTENCY_KEY_BYTES
+        )
+    }
+}
+
+impl std::error::Error for BadKey {}
+
+impl TryFrom<String> for IdempotencyKey {
+    type Error = BadKey;
+    fn try_from(text: String) -> Result<IdempotencyKey, BadKey> {
+        let fits = (1..=limits::MAX_IDEMPOTENCY_KEY_BYTES).contains(&text.len())
+            && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
+        if fits { Ok(IdempotencyKey(text)) } else { Err(BadKey) }
+    }
+}
+
+impl From<IdempotencyKey> for String {
+    fn from(key: IdempotencyKey) -> String {
+        key.0
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As the first version wrote it.
+    const OLD: &str = r#"{"requestId":"5207f011-b9cf-4128-9058-5196a78c5f81","clientId":"shop-001","fileKey":null,
+        "batchId":null,"status":"queued","filename":"a.bin","outPath":"/srv/a.bin","sourceName":null,"size":null,"bytes":0,
+        "bytesOnWire":18446744073709551615,"sha256":null,"attempts":0,"requestedBy":"operator@127.0.0.1:1","maxRate":2000000,
+        "createdAt":1795363192157,"startedAt":null,"finishedAt":null,"expiresAt":null,"failure":null}"#;
+
+    #[test]
+    fn a_record_without_a_key_is_the_transfer_itself() {
+        let record: Record = serde_json::from_str(OLD).unwrap();
+        assert_eq!(record.idempotency, None);
+        assert_eq!(record.transfer, serde_json::from_str(OLD).unwrap());
+        assert_eq!(
+            serde_json::to_string_pretty(&record).unwrap(),
+            serde_json::to_string_pretty(&record.transfer).unwrap()
+        );
+    }
+
+    #[test]
+    fn a_record_with_a_key_comes_back_and_can_be_read() {
+        let transfer: Transfer = serde_json::from_str(OLD).unwrap();
+        let key = IdempotencyKey::try_from("order \"7\"".to_owned()).unwrap();
+        let idempotency = Idempotency { caller: "operator".into(), key, request: Sha256Hash([7; 32]) };
+        let record = Record { transfer: transfer.clone(), idempotency: Some(idempotency) };
+        let text = serde_json::to_string(&record).unwrap();
+        assert!(
+            text.contains(r#""idempotency":{"caller":"operator","key":"order \"7\"","request":"0707"#),
+            "{text}"
+        );
+        assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
+        // Who goes back to the version before still reads its transfers.
+        assert_eq!(serde_json::from_str::<Transfer>(&text).unwrap(), transfer);
+    }
+
+    #[test]
+    fn keys() {
+        for good in ["a", "1b4e28ba-2fa1-41d2-883f-0016d3cca427", "two words", "\"quoted\"", &"k".repeat(255)]
+        {
+            assert!(IdempotencyKey::try_from(good.to_owned()).is_ok(), "{good}");
+        }
+        for bad in ["", &"k".repeat(256), "schlüssel", "a\tb", "a\nb", "a\u{7f}"] {
+            assert_eq!(IdempotencyKey::try_from(bad.to_owned()), Err(BadKey), "{bad:?}");
+        }
+    }
+}
