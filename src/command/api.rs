@@ -3,20 +3,23 @@
 //! Every error says what we were doing, with which server, and what to do next; it is printed once, by whoever
 //! gives up. No proxy is used, no redirect is followed: the key goes to `SERVER` and nowhere else.
 
-use std::fmt;
-use std::io::Read;
+mod error;
+
+use std::io::{self, Read};
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::http::{Method, Request, Response};
-use ureq::{Agent, Body};
+use ureq::{Agent, Body, Timeout};
 
-use crate::exit::Exit;
 use crate::limits;
-use crate::names::{ClientId, FileKey, RequestId, printable};
+use crate::names::{ClientId, FileKey, RequestId};
 use crate::settings::OperatorSettings;
 use crate::transfer::Transfer;
+use error::{About, Fault, refusal};
+
+pub use error::ApiError;
 
 /// A server, with the key for it.
 pub struct Api {
@@ -59,13 +62,6 @@ pub struct PullBody {
     pub max_rate: Option<String>,
 }
 
-/// What an answer of 404 is about.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum About {
-    Client,
-    Transfer,
-}
-
 /// One call.
 struct Call<'a> {
     /// In words, for errors.
@@ -74,32 +70,17 @@ struct Call<'a> {
     method: Method,
     path: String,
     body: Option<String>,
+    /// What names it, for the server to know it again.
+    key: Option<RequestId>,
     /// How long the server may let it wait on purpose.
     wait: Duration,
 }
 
 impl Call<'_> {
     fn get(doing: &str, path: String) -> Call<'_> {
-        Call { doing, about: About::Transfer, method: Method::GET, path, body: None, wait: Duration::ZERO }
+        let (body, key, wait) = (None, None, Duration::ZERO);
+        Call { doing, about: About::Transfer, method: Method::GET, path, body, key, wait }
     }
-}
-
-/// Why a call failed.
-#[derive(Debug)]
-pub struct ApiError {
-    doing: String,
-    server: String,
-    fault: Fault,
-}
-
-#[derive(Debug)]
-enum Fault {
-    Unreachable(String),
-    NotAuthorised,
-    NoSuchClient,
-    NoSuchTransfer,
-    Refused { status: u16, text: String },
-    Malformed(String),
 }
 
 impl Api {
@@ -137,17 +118,18 @@ impl Api {
         self.read(doing, &self.text(doing, "/clients")?)
     }
 
-    /// Asks for one file of one client.
+    /// Asks for one file of one client. However often it is called with the same `key`, there is one transfer.
     ///
     /// # Errors
     /// When the server does not accept it.
-    pub fn pull(&self, client: &ClientId, body: &PullBody) -> Result<Transfer, ApiError> {
+    pub fn pull(&self, client: &ClientId, body: &PullBody, key: RequestId) -> Result<Transfer, ApiError> {
         let doing = format!("pull from {client}");
         let body = serde_json::to_string(body).expect("a body of text becomes JSON");
         let call = Call {
             about: About::Client,
             method: Method::POST,
             body: Some(body),
+            key: Some(key),
             ..Call::get(&doing, format!("/download/{client}"))
         };
         let text = self.call(call)?;
@@ -209,6 +191,10 @@ impl Api {
             .method(call.method)
             .uri(format!("{}{}", self.settings.server, call.path))
             .header("x-api-key", self.settings.key.expose());
+        let request = match call.key {
+            Some(key) => request.header("idempotency-key", key.to_string()),
+            None => request,
+        };
         // No body is another type than a body of no bytes, hence the two branches.
         let sent = match call.body {
             Some(body) => {
@@ -237,114 +223,21 @@ impl Api {
     }
 }
 
+/// What it means that there is no answer. Only what fails before the connection is open is certain to be without effect.
 fn fault(error: ureq::Error) -> Fault {
-    Fault::Unreachable(match error {
-        ureq::Error::Io(e) => e.to_string(),
-        ureq::Error::Timeout(_) => "no answer in time".to_owned(),
-        other => other.to_string(),
-    })
-}
-
-/// What an answer other than 2xx means.
-fn refusal(status: u16, about: About, text: &str) -> Fault {
-    #[derive(Deserialize)]
-    struct Said {
-        error: String,
-        #[serde(default)]
-        message: String,
-    }
-    let said: Result<Said, _> = serde_json::from_str(text);
-    match (status, about, said) {
-        (401 | 403, _, _) => Fault::NotAuthorised,
-        (404, About::Client, Ok(_)) => Fault::NoSuchClient,
-        (404, About::Transfer, Ok(_)) => Fault::NoSuchTransfer,
-        (_, _, Ok(said)) if said.message.is_empty() => Fault::Refused { status, text: said.error },
-        (_, _, Ok(said)) => Fault::Refused { status, text: format!("{}: {}", said.error, said.message) },
-        (_, _, Err(_)) => Fault::Malformed(format!("status {status} without a reason")),
-    }
-}
-
-impl ApiError {
-    /// How the program ends when this ends it.
-    pub fn exit(&self) -> Exit {
-        use Fault::{Malformed, NoSuchTransfer, Refused, Unreachable};
-        match self.fault {
-            Fault::NotAuthorised => Exit::NotAuthorised,
-            Fault::NoSuchClient => Exit::NoSuchClient,
-            Refused { status: 400, .. } => Exit::BadUsage, // the server found what we did not look for
-            Unreachable(_) | NoSuchTransfer | Refused { .. } | Malformed(_) => Exit::Failed,
+    use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    match error {
+        ureq::Error::Io(e) => match e.kind() {
+            ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable => {
+                Fault::Unreachable(e.to_string())
+            }
+            _ => Fault::Lost(e.to_string()),
+        },
+        ureq::Error::Timeout(Timeout::Resolve | Timeout::Connect) => {
+            Fault::Unreachable("no answer in time".to_owned())
         }
-    }
-
-    /// Whether the same call may succeed a little later: the server is away, stopping, or busy.
-    pub fn may_pass(&self) -> bool {
-        match self.fault {
-            Fault::Unreachable(_) => true,
-            Fault::Refused { status, .. } => matches!(status, 429 | 502 | 503 | 504),
-            Fault::NotAuthorised | Fault::NoSuchClient | Fault::NoSuchTransfer | Fault::Malformed(_) => false,
-        }
-    }
-}
-
-impl fmt::Display for ApiError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let ApiError { doing, server, fault } = self;
-        write!(f, "cannot {doing}: ")?;
-        match fault {
-            Fault::Unreachable(why) => {
-                let why = printable(why);
-                write!(f, "no answer from {server} ({why}); does the server run, and is SERVER right?")
-            }
-            Fault::NotAuthorised => {
-                write!(f, "{server} does not accept the key; is API_KEY, or AUTH_SECRET, that of the server?")
-            }
-            Fault::NoSuchClient => {
-                write!(f, "it is not connected to {server}; `towline clients` lists those that are")
-            }
-            Fault::NoSuchTransfer => {
-                write!(f, "{server} knows no such transfer; `towline transfers` lists them")
-            }
-            Fault::Refused { status, text } => write!(f, "{server} says {status} {}", printable(text)),
-            Fault::Malformed(why) => {
-                let why = printable(why);
-                write!(f, "the answer of {server} is not that of a Towline server ({why}); is SERVER right?")
-            }
-        }
-    }
-}
-
-impl std::error::Error for ApiError {}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::settings::Secret;
-
-    #[test]
-    fn answers_become_exit_codes_and_advice() {
-        let api = Api::new(OperatorSettings { server: "http://h:1".to_owned(), key: Secret::new("k3y") });
-        let json = r#"{"error":"conflict","message":"it has ended"}"#;
-        for (status, about, text, exit, wanted) in [
-            (401, About::Client, "", Exit::NotAuthorised, "does not accept the key"),
-            (403, About::Transfer, json, Exit::NotAuthorised, "does not accept the key"),
-            (404, About::Client, r#"{"error":"not connected"}"#, Exit::NoSuchClient, "`towline clients`"),
-            (404, About::Transfer, json, Exit::Failed, "`towline transfers`"),
-            (404, About::Client, "<html>", Exit::Failed, "is SERVER right?"),
-            (400, About::Client, json, Exit::BadUsage, "says 400 conflict: it has ended"),
-            (409, About::Transfer, json, Exit::Failed, "says 409 conflict: it has ended"),
-            (302, About::Transfer, "", Exit::Failed, "is SERVER right?"),
-        ] {
-            let error = api.error("do it", refusal(status, about, text));
-            assert_eq!(error.exit(), exit, "{status}");
-            let text = error.to_string();
-            assert!(text.starts_with("cannot do it: ") && text.contains(wanted), "{text}");
-            assert!(!text.contains("k3y") && !text.contains('\n'), "{text}");
-        }
-        let unreachable = api.error("do it", Fault::Unreachable("connection refused".to_owned()));
-        assert!(
-            unreachable.may_pass() && unreachable.to_string().contains("http://h:1 (connection refused)")
-        );
-        assert!(api.error("do it", refusal(503, About::Client, json)).may_pass());
-        assert!(!api.error("do it", refusal(409, About::Client, json)).may_pass());
+        ureq::Error::Timeout(_) => Fault::Lost("no answer in time".to_owned()),
+        ureq::Error::Protocol(e) => Fault::Lost(e.to_string()),
+        other => Fault::Unreachable(other.to_string()),
     }
 }

@@ -234,7 +234,7 @@ fn perform(stage: &Stage) -> Result<Vec<Transfer>, DemoError> {
     let body = PullBody::default();
     let mut jobs = Vec::new();
     for (client, _) in &stage.shops {
-        jobs.push(Job { transfer: stage.api.pull(client, &body)?, target: None });
+        jobs.push(Job { transfer: stage.api.pull(client, &body, random::request_id())?, target: None });
     }
     say("4. Pull    POST /download/CLIENT for both at once");
     let mut view = View::new(jobs.iter().map(|job| &job.transfer));

@@ -4,6 +4,7 @@
 //! `towline server` and `towline agent`, which are the other two programs, see [`crate::program`].
 
 mod api;
+mod ask;
 mod crew;
 mod demo;
 mod fetch;

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::api::{Api, PullBody};
+use super::ask::ask;
 use super::follow::{Job, Outcome, follow_all};
 use super::view::View;
 use super::{human, say, worse};
@@ -45,6 +46,7 @@ pub const PULL: Program = Program {
     ],
     notes: "\
 Bars on a terminal, a line at each change of status elsewhere, both on stderr; what became of each transfer goes to stdout.
+A server that does not answer is asked again for a minute; that begins nothing twice.
 Ctrl-C leaves the transfers running on the server: see `towline transfers` and `towline cancel`.
 Files are never overwritten, and are given their name only when size and SHA-256 are right.
 Exit codes: 0 all are done, 1 failed, 2 bad usage, 3 not authorised, 4 not connected; of several, the highest.
@@ -139,7 +141,7 @@ pub fn run(given: &Given) -> Result<Exit, UsageError> {
     let mut exit = Exit::Done;
     let mut jobs = Vec::new();
     for client in &order.clients {
-        match api.pull(client, &order.body) {
+        match ask(&api, client, &order.body, give_up) {
             Ok(transfer) => {
                 if !order.json {
                     eprintln!("{client}: transfer {}", transfer.request_id);
