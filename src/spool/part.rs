@@ -9,6 +9,7 @@ use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
+use std::time::SystemTime;
 
 use super::error::{Doing, at};
 use super::{SpoolError, remove_if_there};
@@ -120,13 +121,15 @@ impl Part {
         self.hasher.hash()
     }
 
-    /// Cuts off what is not covered; when this returns, all that is survives a power cut.
+    /// Cuts off what is not covered; when this returns, all that is survives a power cut. The file is of this moment then,
+    /// also when all of it was here before: a download's age counts from its publishing.
     ///
     /// # Errors
     /// Nothing is certain about the part then.
     pub fn sync(&self) -> Result<(), SpoolError> {
         let cut = if self.length > self.bytes { self.file.set_len(self.bytes) } else { Ok(()) };
-        cut.and_then(|()| self.file.sync_all()).map_err(at(Doing::Sync, &self.path))
+        let dated = cut.and_then(|()| self.file.set_modified(SystemTime::now()));
+        dated.and_then(|()| self.file.sync_all()).map_err(at(Doing::Sync, &self.path))
     }
 
     /// Removes it.
@@ -235,7 +238,10 @@ mod tests {
         second.keep(100).unwrap();
         second.keep(199_900).unwrap();
         second.store(&whole[200_000..]).unwrap();
+        second.file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
         second.sync().unwrap();
+        let modified = second.file.metadata().unwrap().modified().unwrap();
+        assert!(modified.elapsed().unwrap().as_secs() < 60, "as old as its publishing, not as its bytes");
         assert_eq!(second.hash(), hash_all(&whole[..]).unwrap().0);
         assert_eq!(scene.content(), whole);
     }
