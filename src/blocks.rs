@@ -1,7 +1,7 @@
 //! Hashes of blocks and pages, by which two sides find out which parts of a file both have. The only file that names
 //! `twox-hash`.
 //!
-//! A file is seen as blocks of [`limits::BLOCK_BYTES`], a block as pages of [`limits::PAGE_BYTES`]; the last of each may
+//! A file is seen as blocks of [`BLOCK_BYTES`], a block as pages of [`PAGE_BYTES`]; the last of each may
 //! be shorter. The hash is XXH3 with 64 bits: it finds differences, and proves nothing. What proves a file is the
 //! SHA-256 of all of it, which is always checked; so a block hash that is equal by chance, or because somebody made it
 //! so, costs another attempt and nothing else.

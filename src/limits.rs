@@ -44,6 +44,8 @@ pub const MAX_ENDED_IDS: usize = 64;
 pub const MAX_OUTBOX_BYTES: usize = 1 << 20;
 /// Transfers that an agent runs at once, whatever a server asks.
 pub const MAX_AGENT_TRANSFERS: usize = 16;
+/// Folders that an agent lists at once: one for each of a few operators, and one that has answered and not ended yet.
+pub const MAX_LISTINGS: usize = 4;
 /// Entries of a folder that an agent lists: it must fit a text message.
 pub const MAX_LISTED_ENTRIES: usize = 1000;
 /// Those entries as JSON: names may be long, and escaped sixfold; the rest of [`MAX_TEXT_BYTES`] is the message around them.

@@ -1,6 +1,6 @@
 //! The agent's side of one attempt: what to read, what to send, and when the file was not a snapshot. Pure.
 //!
-//! What the server already has is compared first ([`comparing`]); what is behind that is read and sent. The agent reads
+//! What the server already has is compared first (`comparing.rs`); what is behind that is read and sent. The agent reads
 //! `size` bytes as of the open. When size or modification time differ at the end, it reads those bytes again: an equal
 //! hash means that the file held exactly this content between the two reads (a log that only grew); otherwise it answers
 //! `file_changed` (CONTRACT §4).

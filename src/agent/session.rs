@@ -36,8 +36,8 @@ struct Transfers {
     progressed: bool,
     /// Threads that send; more than `running` while stopped ones come to their end.
     threads: usize,
-    /// A folder is being listed.
-    listing: bool,
+    /// Folders that are being listed.
+    listings: usize,
 }
 
 /// A transfer that is being sent.
@@ -215,14 +215,19 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lists in a thread, one at a time: a folder may be large, its disk slow, and the answer long.
+    /// Lists in a thread: a folder may be large, its disk slow, and the answer long.
     fn list<'scope>(&'scope self, id: RequestId, path: Option<String>, scope: &'scope Scope<'scope, '_>) {
         if self.agent.stopping.is_told() {
             return self.refuse(id, None, &Refusal::new(RefusalCode::TooManyTransfers, "this agent stops"));
         }
-        if std::mem::replace(&mut self.lock().listing, true) {
-            let busy = Refusal::new(RefusalCode::TooManyTransfers, "another folder is being listed");
-            return self.refuse(id, None, &busy);
+        {
+            let mut transfers = self.lock();
+            if transfers.listings == limits::MAX_LISTINGS {
+                drop(transfers);
+                let busy = Refusal::new(RefusalCode::TooManyTransfers, "other folders are being listed");
+                return self.refuse(id, None, &busy);
+            }
+            transfers.listings += 1;
         }
         let list = move || {
             match self.agent.files.list(path.as_deref()) {
@@ -233,11 +238,11 @@ impl<'a> Session<'a> {
                 }
                 Err(refusal) => self.refuse(id, None, &refusal),
             }
-            self.lock().listing = false;
+            self.lock().listings -= 1;
         };
         let builder = thread::Builder::new().name("list".to_owned()).stack_size(limits::SMALL_STACK);
         if let Err(error) = builder.spawn_scoped(scope, list) {
-            self.lock().listing = false;
+            self.lock().listings -= 1;
             let none = format!("no thread for it: {error}");
             self.refuse(id, None, &Refusal::new(RefusalCode::TooManyTransfers, none));
         }

@@ -153,7 +153,7 @@ pub enum ToServer {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         attempt: Option<u32>,
     },
-    /// What are the hashes of these blocks of what the server has? Answered by [`super::Hashes`] (v2).
+    /// What are the hashes of these blocks of what the server has? Answered by [`super::HashesHeader`] (v2).
     AskBlocks {
         /// The transfer.
         request_id: RequestId,
@@ -164,7 +164,7 @@ pub enum ToServer {
         /// How many.
         count: u64,
     },
-    /// What are the hashes of the pages of these blocks? Answered by [`super::Hashes`] (v2).
+    /// What are the hashes of the pages of these blocks? Answered by [`super::HashesHeader`] (v2).
     AskPages {
         /// The transfer.
         request_id: RequestId,
