@@ -1,0 +1,128 @@
+//! What the tests of the hub share: its settings, transfers by number, and the invariants. The scenarios stand beside it by
+//! theme, and [`walk`] takes every move at random.
+
+mod attempts;
+mod kept;
+mod pulls;
+mod queue;
+mod walk;
+
+use super::*;
+use crate::names::Sha256Hash;
+use crate::transfer::{Failure, FailureCode};
+
+const HASH: Sha256Hash = Sha256Hash([3; 32]);
+
+fn config() -> Config {
+    Config {
+        max_concurrent: 3,
+        max_per_client: 2,
+        max_queued: 10,
+        max_clients: 50,
+        stall_ms: 60_000,
+        max_spool_bytes: 1000,
+        keep_transfers: 100,
+        keep_ms: None,
+    }
+}
+
+fn at(seconds: u64) -> Now {
+    Now { wall: 1_700_000_000_000 + seconds * 1000, mono: seconds * 1000 }
+}
+
+fn client(name: &str) -> ClientId {
+    name.parse().unwrap()
+}
+
+fn id(number: u64) -> RequestId {
+    let mut bytes = [0; 16];
+    bytes[..8].copy_from_slice(&number.to_be_bytes());
+    RequestId::from_random(bytes)
+}
+
+fn order(number: u64, name: &str) -> Order {
+    Order {
+        request_id: id(number),
+        client_id: client(name),
+        file_key: None,
+        batch_id: None,
+        filename: format!("{name}-{number}"),
+        out_path: String::new(),
+        requested_by: String::new(),
+        max_rate: None,
+        queue_for_ms: None,
+    }
+}
+
+fn failure(code: FailureCode) -> Failure {
+    Failure::new(code, "x")
+}
+
+impl Hub {
+    fn check(&self) {
+        let running = |entry: &&Entry| {
+            matches!(entry.transfer.status, Status::Requested | Status::Receiving | Status::Verifying)
+        };
+        assert_eq!(self.slots, self.transfers.values().filter(running).count());
+        assert!(self.slots <= self.config.max_concurrent);
+        assert_eq!(self.unsaved, self.transfers.values().filter(|entry| entry.unsaved).count());
+        assert_eq!(
+            self.connected,
+            self.clients.values().filter(|client| client.connection.is_some()).count()
+        );
+        for (name, client) in &self.clients {
+            let of = |entry: &&Entry| entry.transfer.client_id == *name;
+            assert_eq!(client.slots, self.transfers.values().filter(running).filter(of).count());
+            assert!(client.slots <= self.config.max_per_client);
+        }
+        for (id, entry) in &self.transfers {
+            let client = &self.clients[&entry.transfer.client_id];
+            let queued = client.queue.iter().filter(|queued| *queued == id).count();
+            let waiting = client.waiting.iter().filter(|waiting| *waiting == id).count();
+            let expected = match entry.transfer.status {
+                _ if entry.unsaved => (0, 0),
+                Status::Queued => (1, 0),
+                Status::Interrupted => (0, 1),
+                _ => (0, 0),
+            };
+            assert_eq!((queued, waiting), expected, "{:?}", entry.transfer);
+            assert_eq!(self.live.contains_key(&entry.seq), !entry.transfer.status.is_final());
+            assert_eq!(self.reserved.contains(&entry.transfer.filename), !entry.transfer.status.is_final());
+            match entry.transfer.status {
+                Status::Requested | Status::Interrupted => {
+                    assert!(entry.due.is_some(), "none stays without an end")
+                }
+                Status::Receiving | Status::Verifying | Status::Queued => {}
+                _ => assert!(entry.due.is_none() && entry.transfer.finished_at.is_some()),
+            }
+        }
+        for (_, due) in &self.due {
+            if let Due::Transfer(id) = due {
+                assert!(self.transfers[id].due.is_some());
+            }
+        }
+    }
+
+    fn join(&mut self, name: &str, dialect: Dialect, now: Now) -> (u64, Vec<Action>) {
+        let generation = self.connect(&client(name), "10.0.0.1:5".into(), now).expect("room");
+        let said = Registration { dialect, meta: Default::default(), agent_version: None, shares: vec![] };
+        (generation, self.register(&client(name), generation, said, now))
+    }
+
+    fn order(&mut self, number: u64, name: &str, now: Now) -> Vec<Action> {
+        self.admit(order(number, name), now).expect("admitted");
+        self.release(id(number), now)
+    }
+
+    fn status(&self, number: u64) -> Status {
+        self.transfer(id(number)).expect("known").status
+    }
+}
+
+fn requested(actions: &[Action]) -> Vec<RequestId> {
+    let ids = actions.iter().filter_map(|action| match action {
+        Action::Request { id, .. } => Some(*id),
+        _ => None,
+    });
+    ids.collect()
+}
