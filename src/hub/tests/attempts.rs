@@ -74,3 +74,25 @@ fn a_file_that_changes_is_tried_three_times() {
     }
     assert_eq!(hub.status(1), Status::Failed);
 }
+
+#[test]
+fn an_attempt_that_ends_after_its_client_went_waits_for_it_whatever_the_reason() {
+    for code in [FailureCode::ChecksumMismatch, FailureCode::FileChanged, FailureCode::Stalled] {
+        let mut hub = Hub::new(config());
+        let (generation, _) = hub.join("a", Dialect::V2, at(0));
+        hub.order(1, "a", at(0));
+        hub.begin(id(1), 1, String::new(), 9);
+        hub.covered(id(1), 1, 9, 9);
+        hub.disconnect(&client("a"), generation, 0, at(1));
+        let actions = hub.attempt_failed(id(1), 1, failure(code), at(2));
+        hub.check();
+        let transfer = hub.transfer(id(1)).unwrap();
+        assert_eq!(transfer.failure.as_ref().unwrap().code, code);
+        assert_eq!((transfer.status, transfer.expires_at.is_some()), (Status::Interrupted, true), "{code:?}");
+        assert!(actions.contains(&Action::Save(id(1))));
+        let mut back = hub;
+        back.tick(at(24 * 3600));
+        assert_eq!(requested(&back.join("a", Dialect::V2, at(24 * 3600)).1), [id(1)]);
+        back.check();
+    }
+}

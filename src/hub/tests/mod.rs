@@ -92,7 +92,11 @@ impl Hub {
                 Status::Requested | Status::Interrupted => {
                     assert!(entry.due.is_some(), "none stays without an end")
                 }
-                Status::Receiving | Status::Verifying | Status::Queued => {}
+                Status::Queued => {
+                    let is_held_back = entry.unsaved || client.connection.is_some();
+                    assert!(is_held_back || entry.due.is_some(), "none stays without an end");
+                }
+                Status::Receiving | Status::Verifying => {}
                 _ => assert!(entry.due.is_none() && entry.transfer.finished_at.is_some()),
             }
         }
