@@ -81,6 +81,7 @@ impl Hub {
     }
 
     fn wait_for_client(&mut self, id: RequestId, failure: Failure, now: Now, actions: &mut Vec<Action>) {
+        let was_running = self.entry(id).transfer.status != Status::Queued;
         self.give_back_slot(id);
         let day = limits::INTERRUPTED_TIME.as_millis() as u64;
         let entry = self.entry(id);
@@ -90,7 +91,9 @@ impl Hub {
         entry.transfer.sha256 = None;
         let client = entry.transfer.client_id.clone();
         self.set_due(id, Some(now.mono + day));
-        self.part_waits(id, actions);
+        if was_running {
+            self.part_waits(id, actions); // that of a queued one waits already, or has been given up
+        }
         actions.push(Action::Save(id));
         let known = self.clients.entry(client).or_default();
         known.queue.retain(|queued| *queued != id);

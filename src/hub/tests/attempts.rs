@@ -75,6 +75,92 @@ fn a_file_that_changes_is_tried_three_times() {
     assert_eq!(hub.status(1), Status::Failed);
 }
 
+/// Asks again and again, with `bytes` in each attempt, and lets the writer say `stalled`; how many attempts there were.
+fn stalls(hub: &mut Hub, number: u64, bytes: impl Fn(u32) -> u64) -> u32 {
+    for attempt in 1.. {
+        assert_eq!(hub.transfer(id(number)).unwrap().attempts, attempt);
+        hub.begin(id(number), attempt, String::new(), 1000);
+        hub.covered(id(number), attempt, bytes(attempt), bytes(attempt));
+        let actions =
+            hub.attempt_failed(id(number), attempt, failure(FailureCode::Stalled), at(attempt.into()));
+        assert!(matches!(actions[0], Action::Withdraw { attempt: withdrawn, .. } if withdrawn == attempt));
+        hub.check();
+        if hub.status(number) != Status::Requested {
+            return attempt;
+        }
+    }
+    unreachable!("it ends")
+}
+
+#[test]
+fn a_stalled_attempt_is_tried_again_until_five_in_a_row_bring_nothing() {
+    let mut hub = Hub::new(config());
+    hub.join("a", Dialect::V2, at(0));
+    hub.order(1, "a", at(0));
+    assert_eq!(stalls(&mut hub, 1, |_| 0), 5);
+    let ended = hub.transfer(id(1)).unwrap();
+    let code = ended.failure.as_ref().map(|failure| failure.code);
+    assert_eq!((ended.status, code), (Status::Failed, Some(FailureCode::Stalled)));
+    // Whoever gets further each time is not given up; covering what was here already is not getting further.
+    hub.order(2, "a", at(10));
+    assert_eq!(stalls(&mut hub, 2, |attempt| u64::from(attempt.min(7) * 10)), 7 + 5);
+    // An attempt that nobody answers counts as one that brought nothing.
+    hub.order(3, "a", at(100));
+    for attempt in 1..=5 {
+        assert_eq!((hub.status(3), hub.transfer(id(3)).unwrap().attempts), (Status::Requested, attempt));
+        hub.tick(at(100 + 60 * u64::from(attempt)));
+        hub.check();
+    }
+    assert_eq!(hub.status(3), Status::Failed);
+}
+
+#[test]
+fn an_attempt_that_stalls_goes_behind_what_others_wait_for() {
+    let mut hub = Hub::new(Config { max_concurrent: 1, ..config() });
+    hub.join("a", Dialect::V2, at(0));
+    hub.join("b", Dialect::V2, at(0));
+    hub.order(1, "a", at(0));
+    hub.order(2, "b", at(0));
+    hub.begin(id(1), 1, String::new(), 1000);
+    let actions = hub.attempt_failed(id(1), 1, failure(FailureCode::Stalled), at(1));
+    assert_eq!(requested(&actions), [id(2)]);
+    assert_eq!(hub.status(1), Status::Queued);
+    hub.check();
+}
+
+#[test]
+fn a_stalled_v1_client_has_failed() {
+    let mut hub = Hub::new(config());
+    hub.join("a", Dialect::V1, at(0));
+    hub.order(1, "a", at(0));
+    hub.begin(id(1), 1, String::new(), 9);
+    hub.covered(id(1), 1, 5, 5);
+    let actions = hub.attempt_failed(id(1), 1, failure(FailureCode::Stalled), at(1));
+    assert_eq!((hub.status(1), hub.transfer(id(1)).unwrap().attempts), (Status::Failed, 1));
+    assert!(
+        !actions.iter().any(|action| matches!(action, Action::Withdraw { .. })),
+        "it would not understand"
+    );
+    hub.check();
+}
+
+#[test]
+fn a_late_word_of_an_earlier_attempt_changes_nothing() {
+    let mut hub = Hub::new(config());
+    hub.join("a", Dialect::V2, at(0));
+    hub.order(1, "a", at(0));
+    hub.begin(id(1), 1, String::new(), 9);
+    hub.attempt_failed(id(1), 1, failure(FailureCode::Stalled), at(1));
+    assert_eq!(hub.begin(id(1), 1, String::new(), 9), Begun::Unwanted);
+    hub.covered(id(1), 1, 5, 5);
+    assert_eq!(hub.verify(id(1), 1, HASH), Begun::Unwanted);
+    assert_eq!(hub.publish(id(1), 1), Begun::Unwanted);
+    assert_eq!(hub.attempt_failed(id(1), 1, failure(FailureCode::DiskFull), at(2)), []);
+    let transfer = hub.transfer(id(1)).unwrap();
+    assert_eq!((transfer.status, transfer.attempts, transfer.bytes), (Status::Requested, 2, 0));
+    hub.check();
+}
+
 #[test]
 fn an_attempt_that_ends_after_its_client_went_waits_for_it_whatever_the_reason() {
     for code in [FailureCode::ChecksumMismatch, FailureCode::FileChanged, FailureCode::Stalled] {

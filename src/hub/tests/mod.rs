@@ -2,6 +2,7 @@
 //! theme, and [`walk`] takes every move at random.
 
 mod attempts;
+mod held;
 mod kept;
 mod pulls;
 mod queue;
@@ -100,9 +101,31 @@ impl Hub {
                 _ => assert!(entry.due.is_none() && entry.transfer.finished_at.is_some()),
             }
         }
+        self.check_parts();
         for (_, due) in &self.due {
             if let Due::Transfer(id) = due {
                 assert!(self.transfers[id].due.is_some());
+            }
+        }
+    }
+
+    /// The parts that wait are those of transfers that do, and what the next pull begins with is a download.
+    fn check_parts(&self) {
+        let waits = |entry: &Entry| matches!(entry.transfer.status, Status::Queued | Status::Interrupted);
+        let parts = self.transfers.values().filter(|entry| waits(entry) && entry.part > 0);
+        let parts: BTreeMap<u64, u64> = parts.map(|entry| (entry.seq, entry.part)).collect();
+        assert_eq!(self.waiting_parts, parts);
+        assert_eq!(self.waiting_bytes, parts.values().sum::<u64>());
+        assert!(self.waiting_bytes <= self.config.max_spool_bytes);
+        for (source, id) in &self.latest {
+            let latest = &self.transfers[id].transfer;
+            assert_eq!(*source, (latest.client_id.clone(), latest.file_key.clone()));
+            assert_eq!(latest.status, Status::Completed);
+        }
+        for entry in self.transfers.values().filter(|entry| entry.transfer.status == Status::Completed) {
+            let source = (entry.transfer.client_id.clone(), entry.transfer.file_key.clone());
+            if let Some(latest) = self.latest.get(&source) {
+                assert!(self.transfers[latest].transfer.finished_at >= entry.transfer.finished_at);
             }
         }
     }
@@ -129,4 +152,12 @@ fn requested(actions: &[Action]) -> Vec<RequestId> {
         _ => None,
     });
     ids.collect()
+}
+
+/// How many bytes the agent is told that the server has, when it is asked for this transfer.
+fn offered(actions: &[Action], number: u64) -> Option<u64> {
+    actions.iter().find_map(|action| match action {
+        Action::Request { id: asked, have, .. } if *asked == id(number) => Some(*have),
+        _ => None,
+    })
 }

@@ -2,6 +2,8 @@
 
 use super::*;
 
+const NAMES: [&str; 4] = ["a", "b", "c", "d"];
+
 /// A small generator (xorshift64*, Vigna 2016), so that a failing seed can be run again.
 struct Dice(u64);
 
@@ -14,64 +16,180 @@ impl Dice {
     }
 }
 
-/// One random event.
-fn disturb(hub: &mut Hub, dice: &mut Dice, step: u64, lines: &mut [Option<u64>; 4]) {
-    let names = ["a", "b", "c", "d"];
-    let which = dice.roll(4) as usize;
-    let (name, now) = (names[which], at(step));
-    let number = 1 + dice.roll(step.min(1000) + 1);
-    let attempt = hub.transfer(id(number)).map_or(1, |transfer| transfer.attempts);
-    match dice.roll(12) {
-        0 | 1 if lines[which].is_none() => {
-            let dialect = if dice.roll(2) == 0 { Dialect::V1 } else { Dialect::V2 };
-            lines[which] = Some(hub.join(name, dialect, now).0);
-        }
-        2 if dice.roll(4) == 0 => {
-            if let Some(generation) = lines[which].take() {
-                hub.disconnect(&client(name), generation, 0, now);
+/// A hub, who is connected to it, and what the walk has come across.
+struct Walk {
+    hub: Hub,
+    dice: Dice,
+    lines: [Option<u64>; 4],
+    met: Met,
+}
+
+/// How often something happened: a walk that never meets what it is to check proves nothing.
+#[derive(Debug, Default)]
+struct Met {
+    given_up: usize,
+    with_part: usize,
+    with_older: usize,
+    mended: usize,
+    restarts: usize,
+    completed: usize,
+}
+
+impl Walk {
+    /// One random event.
+    fn disturb(&mut self, step: u64) {
+        let which = self.dice.roll(4) as usize;
+        let (name, now) = (NAMES[which], at(step));
+        let actions = match self.dice.roll(16) {
+            0 | 1 if self.lines[which].is_none() => {
+                let dialect = if self.dice.roll(3) == 0 { Dialect::V1 } else { Dialect::V2 };
+                let (generation, actions) = self.hub.join(name, dialect, now);
+                self.lines[which] = Some(generation);
+                actions
             }
+            2 if self.dice.roll(3) == 0 => self.lines[which]
+                .take()
+                .map_or(vec![], |generation| self.hub.disconnect(&client(name), generation, 0, now)),
+            3 | 4 => self.ask(step, name, now),
+            5 if self.dice.roll(40) == 0 => self.restart(now),
+            5 if self.dice.roll(2) == 0 => {
+                let any = self.any();
+                self.hub.cancel(any.0, now).unwrap_or_default()
+            }
+            6..=14 => self.attempt(now),
+            _ => self.hub.tick(now),
+        };
+        self.note(&actions);
+    }
+
+    /// A new transfer.
+    fn ask(&mut self, step: u64, name: &str, now: Now) -> Vec<Action> {
+        let queue_for_ms = (self.dice.roll(2) == 0).then_some(20_000);
+        let file_key = (self.dice.roll(2) == 0).then(|| "logs/x".parse().unwrap());
+        if self.hub.admit(Order { queue_for_ms, file_key, ..order(step + 2, name) }, now).is_err() {
+            return vec![];
         }
-        3..=5 => {
-            let queue_for_ms = (dice.roll(2) == 0).then_some(20_000);
-            if hub.admit(Order { queue_for_ms, ..order(step + 2, name) }, now).is_ok() {
-                hub.check();
-                if dice.roll(20) == 0 {
-                    hub.retract(id(step + 2))
-                } else {
-                    drop(hub.release(id(step + 2), now))
+        self.hub.check();
+        if self.dice.roll(20) == 0 {
+            self.hub.retract(id(step + 2));
+            vec![]
+        } else {
+            self.hub.release(id(step + 2), now)
+        }
+    }
+
+    /// Something that a session or a writer reports.
+    fn attempt(&mut self, now: Now) -> Vec<Action> {
+        let (id, attempt) = self.any();
+        match self.dice.roll(8) {
+            0..=2 => drop(self.hub.begin(id, attempt, String::new(), 400)),
+            3 | 4 => {
+                let bytes = self.dice.roll(400);
+                self.hub.covered(id, attempt, bytes, bytes);
+            }
+            5 => {
+                let verified = self.hub.verify(id, attempt, HASH);
+                if verified == Begun::Wanted && self.hub.publish(id, attempt) == Begun::Wanted {
+                    self.met.completed += 1;
+                    return self.hub.complete(id, now);
                 }
             }
-        }
-        6 => drop(hub.cancel(id(number), now)),
-        7 | 8 => drop(hub.begin(id(number), attempt, String::new(), 5)),
-        9 => {
-            let bytes = dice.roll(3);
-            hub.covered(id(number), attempt, bytes, bytes);
-            if hub.verify(id(number), attempt, HASH) == Begun::Wanted
-                && hub.publish(id(number), attempt) == Begun::Wanted
-            {
-                hub.complete(id(number), now);
+            _ => {
+                let codes = [
+                    FailureCode::ClientDisconnected,
+                    FailureCode::FileChanged,
+                    FailureCode::DiskFull,
+                    FailureCode::Stalled,
+                    FailureCode::ChecksumMismatch,
+                    FailureCode::ChecksumMismatch,
+                ];
+                let code = codes[self.dice.roll(codes.len() as u64) as usize];
+                return self.hub.attempt_failed(id, attempt, failure(code), now);
             }
         }
-        10 => {
-            let codes = [FailureCode::ClientDisconnected, FailureCode::FileChanged, FailureCode::DiskFull];
-            hub.attempt_failed(id(number), attempt, failure(codes[dice.roll(3) as usize]), now);
+        vec![]
+    }
+
+    /// The server is another one, with what the disk of the first one has.
+    fn restart(&mut self, now: Now) -> Vec<Action> {
+        let mut hub = Hub::new(config());
+        let mut actions = vec![];
+        for seq in self.hub.order.values() {
+            let entry = &self.hub.transfers[seq];
+            if entry.unsaved {
+                continue;
+            }
+            let part =
+                if entry.transfer.status.is_final() { 0 } else { entry.part.max(entry.transfer.bytes) };
+            let why = failure(FailureCode::ServerRestarted);
+            actions.extend(hub.restore(entry.transfer.clone(), part, why, now));
+            hub.check();
         }
-        _ => drop(hub.tick(now)),
+        self.hub = hub;
+        self.lines = [None; 4];
+        self.met.restarts += 1;
+        actions
+    }
+
+    /// A transfer and its attempt: mostly one that goes on.
+    fn any(&mut self) -> (RequestId, u32) {
+        let known = self.hub.transfers.len() as u64;
+        let living = self.hub.live.len() as u64;
+        let picked = if living > 0 && self.dice.roll(8) > 0 {
+            self.hub.live.values().nth(self.dice.roll(living) as usize).copied()
+        } else if known > 0 {
+            self.hub.order.values().nth(self.dice.roll(known) as usize).copied()
+        } else {
+            None
+        };
+        let picked = picked.unwrap_or(id(0));
+        (picked, self.hub.transfer(picked).map_or(1, |transfer| transfer.attempts))
+    }
+
+    fn note(&mut self, actions: &[Action]) {
+        for action in actions {
+            match action {
+                Action::Discard(_) => self.met.given_up += 1,
+                Action::Request { id, dialect, have, .. } => {
+                    let entry = &self.hub.transfers[id];
+                    if entry.transfer.status != Status::Requested {
+                        continue; // it has ended since
+                    }
+                    assert_eq!(entry.held.bytes(), *have);
+                    assert!(*have == 0 || *dialect == Dialect::V2);
+                    assert!(*have >= entry.part || *have == 0);
+                    match &entry.held {
+                        Held::Nothing => {}
+                        Held::Some { older: Some(_), .. } => {
+                            assert_eq!(entry.mismatched_attempts, 0);
+                            self.met.with_older += 1;
+                        }
+                        Held::Some { older: None, .. } => {
+                            self.met.with_part += 1;
+                            self.met.mended += usize::from(entry.mismatched_attempts == 1);
+                        }
+                    }
+                }
+                _ => {}
+            }
+        }
     }
 }
 
 #[test]
 fn a_random_walk_keeps_the_invariants() {
+    let mut met = Met::default();
     for seed in 1..=300 {
-        let (mut hub, mut dice, mut lines) = (Hub::new(config()), Dice(seed), [None; 4]);
+        let mut walk = Walk { hub: Hub::new(config()), dice: Dice(seed), lines: [None; 4], met };
         for step in 0..400 {
-            disturb(&mut hub, &mut dice, step, &mut lines);
-            hub.check();
+            walk.disturb(step);
+            walk.hub.check();
         }
         // Everybody goes for good: every transfer comes to an end.
-        for (which, name) in ["a", "b", "c", "d"].into_iter().enumerate() {
-            if let Some(generation) = lines[which] {
+        let (mut hub, lines) = (walk.hub, walk.lines);
+        met = walk.met;
+        for (name, line) in NAMES.into_iter().zip(lines) {
+            if let Some(generation) = line {
                 hub.disconnect(&client(name), generation, 0, at(500));
             }
         }
@@ -83,5 +201,9 @@ fn a_random_walk_keeps_the_invariants() {
         hub.tick(at(500 + 25 * 3600));
         hub.check();
         assert!(hub.live.is_empty(), "seed {seed}: {:?}", hub.live);
+        assert_eq!((hub.waiting_bytes, hub.waiting_parts.len()), (0, 0), "seed {seed}");
     }
+    let Met { given_up, with_part, with_older, mended, restarts, completed } = met;
+    let least = [given_up, with_part, with_older, mended, restarts, completed].into_iter().min();
+    assert!(least > Some(100), "{met:?}");
 }
