@@ -225,7 +225,10 @@ impl Hub {
         let missing = |entry: &Entry| {
             entry.transfer.size.unwrap_or(0).saturating_sub(entry.transfer.bytes.max(entry.part))
         };
-        arriving.filter(|entry| entry.transfer.status == Status::Receiving).map(missing).sum()
+        arriving
+            .filter(|entry| entry.transfer.status == Status::Receiving)
+            .map(missing)
+            .fold(0, u64::saturating_add)
     }
 
     /// When [`Hub::tick`] is next due, by the monotonic clock.

@@ -327,3 +327,14 @@ fn what_is_outstanding_is_what_the_disk_has_yet_to_take() {
     hub.verify(id(1), 2, HASH);
     assert_eq!(hub.outstanding(), 50);
 }
+
+#[test]
+fn sizes_at_the_end_of_numbers_are_too_much_and_not_little() {
+    let mut hub = Hub::new(config());
+    hub.join("a", Dialect::V2, at(0));
+    for number in [1, 2] {
+        hub.order(number, "a", at(0));
+        hub.begin(id(number), 1, String::new(), u64::MAX);
+    }
+    assert_eq!(hub.outstanding(), u64::MAX);
+}
