@@ -1,20 +1,6 @@
-//! What an attempt begins with, which parts wait for one, and which of them go when they take too much room.
+//! What an attempt begins with: the part of an earlier one, an older download, or nothing.
 
 use super::*;
-
-const DAY: u64 = 24 * 3600;
-
-/// Asks for a file as client `name`, with `bytes` of it here when the line goes down; the client is back then.
-fn interrupted_at(hub: &mut Hub, number: u64, name: &str, dialect: Dialect, bytes: u64) -> Vec<Action> {
-    let (generation, _) = hub.join(name, dialect, at(0));
-    hub.order(number, name, at(0));
-    hub.begin(id(number), 1, String::new(), 1000);
-    hub.covered(id(number), 1, bytes, bytes);
-    hub.disconnect(&client(name), generation, 0, at(1));
-    let actions = hub.attempt_failed(id(number), 1, failure(FailureCode::ClientDisconnected), at(1));
-    hub.check();
-    actions
-}
 
 /// Asks for `key` of client `name`, who is connected, and completes it with `bytes`.
 fn complete(hub: &mut Hub, number: u64, name: &str, key: Option<&str>, bytes: u64, now: Now) {
@@ -52,14 +38,6 @@ fn held_for(hub: &mut Hub, name: &str, key: Option<&str>) -> Held {
 
 fn some(bytes: u64, older: Option<&str>) -> Held {
     Held::Some { bytes, older: older.map(str::to_owned) }
-}
-
-fn discarded(actions: &[Action]) -> Vec<RequestId> {
-    let ids = actions.iter().filter_map(|action| match action {
-        Action::Discard(id) => Some(*id),
-        _ => None,
-    });
-    ids.collect()
 }
 
 #[test]
@@ -232,109 +210,4 @@ fn a_wrong_hash_of_a_v1_client_is_the_end() {
     hub.attempt_failed(id(1), 1, failure(FailureCode::ChecksumMismatch), at(1));
     assert_eq!(hub.status(1), Status::Failed);
     hub.check();
-}
-
-#[test]
-fn when_parts_take_too_much_room_those_asked_for_first_begin_again_and_only_those() {
-    let mut hub = Hub::new(Config { max_spool_bytes: 1000, ..config() });
-    for (number, name) in [(1, "a"), (2, "b"), (3, "c")] {
-        assert_eq!(discarded(&interrupted_at(&mut hub, number, name, Dialect::V2, 300)), []);
-    }
-    assert_eq!(hub.waiting_bytes, 900);
-    // Exactly full is not too much.
-    assert_eq!(discarded(&interrupted_at(&mut hub, 4, "d", Dialect::V2, 100)), []);
-    assert_eq!(discarded(&interrupted_at(&mut hub, 5, "e", Dialect::V2, 301)), [id(1), id(2)]);
-    assert_eq!(hub.waiting_bytes, 300 + 100 + 301);
-    assert_eq!([1, 2, 3, 4, 5].map(|n| hub.is_part_given_up(id(n))), [true, true, false, false, false]);
-    for (name, number, have) in [("a", 1, 0), ("b", 2, 0), ("c", 3, 300)] {
-        assert_eq!(offered(&hub.join(name, Dialect::V2, at(2)).1, number), Some(have));
-        hub.check();
-    }
-    // What runs takes no part in this: c's is in use.
-    assert_eq!(hub.waiting_bytes, 100 + 301);
-    hub.tick(at(2 * DAY));
-    assert_eq!((hub.status(4), hub.waiting_bytes), (Status::Expired, 0));
-    hub.check();
-}
-
-#[test]
-fn a_part_that_alone_is_too_much_is_given_up_itself() {
-    let mut hub = Hub::new(Config { max_spool_bytes: 1000, ..config() });
-    assert_eq!(discarded(&interrupted_at(&mut hub, 1, "a", Dialect::V2, 1001)), [id(1)]);
-    assert_eq!((hub.waiting_bytes, hub.waiting_parts.len()), (0, 0));
-}
-
-#[test]
-fn a_part_that_was_given_up_does_not_count_again() {
-    let mut hub = Hub::new(Config { max_spool_bytes: 1000, max_concurrent: 1, ..config() });
-    hub.join("other", Dialect::V2, at(0));
-    interrupted_at(&mut hub, 1, "a", Dialect::V2, 600);
-    assert_eq!(discarded(&interrupted_at(&mut hub, 2, "b", Dialect::V2, 600)), [id(1)]);
-    // It queues behind another transfer when its client goes again.
-    hub.order(3, "other", at(1));
-    let (generation, _) = hub.join("a", Dialect::V2, at(2));
-    assert_eq!(hub.status(1), Status::Queued);
-    assert_eq!(discarded(&hub.disconnect(&client("a"), generation, 0, at(3))), []);
-    hub.check();
-    assert_eq!(hub.waiting_bytes, 600);
-    assert!(
-        hub.is_part_given_up(id(1)) && !hub.is_part_given_up(id(2)),
-        "the other's part is not driven out"
-    );
-}
-
-#[test]
-fn after_a_restart_parts_wait_within_the_same_bound() {
-    let mut before = Hub::new(config());
-    for (number, name) in [(1, "a"), (2, "b"), (3, "c")] {
-        interrupted_at(&mut before, number, name, Dialect::V2, 300);
-    }
-    let mut hub = Hub::new(Config { max_spool_bytes: 700, ..config() });
-    let mut given_up = Vec::new();
-    for (number, part) in [(1, 300), (2, 0), (3, 500)] {
-        let transfer = before.transfer(id(number)).unwrap().clone();
-        let actions = hub.restore(transfer, part, failure(FailureCode::ServerRestarted), at(2));
-        given_up.extend(discarded(&actions));
-        hub.check();
-    }
-    assert_eq!((given_up, hub.waiting_bytes), (vec![id(1)], 500));
-    for (name, number, have) in [("a", 1, 0), ("b", 2, 0), ("c", 3, 500)] {
-        assert_eq!(offered(&hub.join(name, Dialect::V2, at(3)).1, number), Some(have), "{name}");
-        hub.check();
-    }
-}
-
-#[test]
-fn what_is_outstanding_is_what_the_disk_has_yet_to_take() {
-    let mut hub = Hub::new(config());
-    assert_eq!(hub.outstanding(), 0);
-    interrupted_at(&mut hub, 1, "a", Dialect::V2, 300);
-    assert_eq!(hub.outstanding(), 0, "what waits takes nothing more");
-    hub.join("a", Dialect::V2, at(2));
-    assert_eq!(hub.outstanding(), 0, "nor what has not said how much it is");
-    hub.begin(id(1), 2, String::new(), 1000);
-    assert_eq!(hub.outstanding(), 700, "300 are here");
-    hub.covered(id(1), 2, 200, 0);
-    assert_eq!(hub.outstanding(), 700, "written over in place");
-    hub.covered(id(1), 2, 200, 200);
-    assert_eq!(hub.outstanding(), 600);
-    // Another one, with nothing here.
-    hub.join("b", Dialect::V2, at(2));
-    hub.order(2, "b", at(2));
-    hub.begin(id(2), 1, String::new(), 50);
-    assert_eq!(hub.outstanding(), 650);
-    hub.covered(id(1), 2, 600, 600);
-    hub.verify(id(1), 2, HASH);
-    assert_eq!(hub.outstanding(), 50);
-}
-
-#[test]
-fn sizes_at_the_end_of_numbers_are_too_much_and_not_little() {
-    let mut hub = Hub::new(config());
-    hub.join("a", Dialect::V2, at(0));
-    for number in [1, 2] {
-        hub.order(number, "a", at(0));
-        hub.begin(id(number), 1, String::new(), u64::MAX);
-    }
-    assert_eq!(hub.outstanding(), u64::MAX);
 }

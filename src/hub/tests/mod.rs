@@ -6,6 +6,7 @@ mod held;
 mod kept;
 mod pulls;
 mod queue;
+mod room;
 mod walk;
 
 use super::*;
@@ -160,4 +161,25 @@ fn offered(actions: &[Action], number: u64) -> Option<u64> {
         Action::Request { id: asked, have, .. } if *asked == id(number) => Some(*have),
         _ => None,
     })
+}
+
+/// The transfers whose parts are given up.
+fn discarded(actions: &[Action]) -> Vec<RequestId> {
+    let ids = actions.iter().filter_map(|action| match action {
+        Action::Discard(id) => Some(*id),
+        _ => None,
+    });
+    ids.collect()
+}
+
+/// Asks for a file as client `name`, with `bytes` of it here when the line goes down; the client is back then.
+fn interrupted_at(hub: &mut Hub, number: u64, name: &str, dialect: Dialect, bytes: u64) -> Vec<Action> {
+    let (generation, _) = hub.join(name, dialect, at(0));
+    hub.order(number, name, at(0));
+    hub.begin(id(number), 1, String::new(), 1000);
+    hub.covered(id(number), 1, bytes, bytes);
+    hub.disconnect(&client(name), generation, 0, at(1));
+    let actions = hub.attempt_failed(id(number), 1, failure(FailureCode::ClientDisconnected), at(1));
+    hub.check();
+    actions
 }
