@@ -25,7 +25,7 @@ impl Hub {
                 self.withdraw(id, &mut actions); // the agent may still be sending
             }
             if self.may_try_again(id, failure.code) {
-                self.try_again(id, failure, &mut actions);
+                self.try_again(id, failure, now, &mut actions);
             } else {
                 self.end(id, Status::Failed, Some(failure), now, &mut actions);
             }
@@ -61,7 +61,10 @@ impl Hub {
         entry.idle_attempts < limits::MAX_IDLE_ATTEMPTS
     }
 
-    fn try_again(&mut self, id: RequestId, failure: Failure, actions: &mut Vec<Action>) {
+    fn try_again(&mut self, id: RequestId, failure: Failure, now: Now, actions: &mut Vec<Action>) {
+        if !self.is_ready(id) {
+            return self.wait_for_client(id, failure, now, actions); // it went before its attempt had ended
+        }
         self.give_back_slot(id);
         self.entry(id).transfer.failure = Some(failure);
         self.part_waits(id, actions);
@@ -74,6 +77,11 @@ impl Hub {
         if was_running && !self.has_progressed(id) {
             return self.end(id, Status::Failed, Some(failure), now, actions);
         }
+        self.wait_for_client(id, failure, now, actions);
+    }
+
+    fn wait_for_client(&mut self, id: RequestId, failure: Failure, now: Now, actions: &mut Vec<Action>) {
+        let was_running = self.entry(id).transfer.status != Status::Queued;
         self.give_back_slot(id);
         let day = limits::INTERRUPTED_TIME.as_millis() as u64;
         let entry = self.entry(id);
@@ -83,7 +91,9 @@ impl Hub {
         entry.transfer.sha256 = None;
         let client = entry.transfer.client_id.clone();
         self.set_due(id, Some(now.mono + day));
-        self.part_waits(id, actions);
+        if was_running {
+            self.part_waits(id, actions); // that of a queued one waits already, or has been given up
+        }
         actions.push(Action::Save(id));
         let known = self.clients.entry(client).or_default();
         known.queue.retain(|queued| *queued != id);
@@ -92,6 +102,12 @@ impl Hub {
         } else {
             known.waiting.push(id);
         }
+    }
+
+    /// Whether the client of this transfer can be asked.
+    fn is_ready(&self, id: RequestId) -> bool {
+        let client = &self.transfers[&id].transfer.client_id;
+        self.clients.get(client).is_some_and(|known| known.ready().is_some())
     }
 
     /// Puts a transfer at the head of its client's queue.

@@ -152,6 +152,8 @@ struct Entry {
     part: u64,
     /// What the attempt that was asked for last began with.
     held: Held,
+    /// What it has still to bring is counted in.
+    has_room: bool,
     /// Its record is not saved yet.
     unsaved: bool,
     /// It is being published: too late to cancel.
@@ -233,13 +235,26 @@ impl Hub {
         self.live.values().copied().filter(|id| !self.transfers[id].unsaved)
     }
 
-    /// Bytes of disk that are still to be taken, by all transfers that are arriving.
-    pub fn outstanding(&self) -> u64 {
-        let arriving = self.live.values().map(|id| &self.transfers[id]);
-        let missing = |entry: &Entry| {
-            entry.transfer.size.unwrap_or(0).saturating_sub(entry.transfer.bytes.max(entry.part))
-        };
-        arriving.filter(|entry| entry.transfer.status == Status::Receiving).map(missing).sum()
+    /// Counts in what a transfer that has begun has still to bring, when that fits into `free` bytes together with what
+    /// others have. One that did not fit takes no room from them, nor do two that meet here drive each other out.
+    ///
+    /// # Errors
+    /// How many bytes it would be in all; nothing has changed then.
+    pub fn claim_room(&mut self, id: RequestId, free: u64) -> Result<(), u64> {
+        let Some(entry) = self.transfers.get(&id) else { return Ok(()) }; // it has ended, and its attempt will
+        let all = self.outstanding().saturating_add(missing(entry));
+        if all > free {
+            return Err(all);
+        }
+        self.entry(id).has_room = true;
+        Ok(())
+    }
+
+    /// Bytes of disk that are still to be taken, by all transfers that are arriving and have claimed them.
+    fn outstanding(&self) -> u64 {
+        let arriving = self.live.values().map(|id| &self.transfers[id]).filter(|entry| entry.has_room);
+        let arriving = arriving.filter(|entry| entry.transfer.status == Status::Receiving);
+        arriving.map(missing).fold(0, u64::saturating_add)
     }
 
     /// When [`Hub::tick`] is next due, by the monotonic clock.
@@ -294,4 +309,9 @@ impl Hub {
     fn entry(&mut self, id: RequestId) -> &mut Entry {
         self.transfers.get_mut(&id).expect("ids in queues and lists are those of known transfers")
     }
+}
+
+/// Bytes of disk that a transfer has still to take.
+fn missing(entry: &Entry) -> u64 {
+    entry.transfer.size.unwrap_or(0).saturating_sub(entry.transfer.bytes.max(entry.part))
 }

@@ -47,6 +47,7 @@ impl Hub {
                 entry.transfer.status = Status::Receiving;
                 entry.transfer.source_name = Some(source_name);
                 entry.transfer.size = Some(size);
+                entry.has_room = false;
                 if entry.held == Held::Nothing {
                     entry.part = 0; // it is thrown away
                 }

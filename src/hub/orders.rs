@@ -291,6 +291,7 @@ impl Entry {
             dialect: None,
             part: 0,
             held: Held::Nothing,
+            has_room: false,
             unsaved: false,
             publishing: false,
         }

@@ -131,7 +131,7 @@ impl<'s> Session<'s> {
             self.running.remove(&id);
             return;
         }
-        let part = server.room_for(size).and_then(|()| server.part(id));
+        let part = server.room_for(id, size).and_then(|()| server.part(id));
         let part = match part {
             Ok(part) => part,
             Err(failure) => return self.fail(id, failure),
@@ -209,16 +209,14 @@ impl Server {
     }
 
     /// Whether all that is still to come fits on the disk, this file of `size` bytes included.
-    fn room_for(&self, size: u64) -> Result<(), Failure> {
+    fn room_for(&self, id: RequestId, size: u64) -> Result<(), Failure> {
         let room = self.spool.room().map_err(|error| error.failure())?;
         let keep = self.settings.min_free_bytes;
-        let outstanding = self.ask(|hub| hub.outstanding());
-        if room.saturating_sub(keep) >= outstanding {
-            return Ok(());
-        }
-        let message = format!(
-            "the file has {size} bytes; the server's disk has {room} free, keeps {keep}, and {outstanding} are to come in all"
-        );
-        Err(Failure::new(FailureCode::DiskFull, message))
+        self.ask(|hub| hub.claim_room(id, room.saturating_sub(keep))).map_err(|all| {
+            let message = format!(
+                "the file has {size} bytes; the server's disk has {room} free, keeps {keep}, and {all} are to come in all"
+            );
+            Failure::new(FailureCode::DiskFull, message)
+        })
     }
 }

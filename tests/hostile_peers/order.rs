@@ -1,5 +1,6 @@
 //! Messages that are well formed and come when they must not.
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::support::files::{parts, random_bytes, sha256};
@@ -257,5 +258,33 @@ fn a_line_that_is_cut_in_mid_transfer_leaves_the_transfer_waiting_and_no_part() 
     scene.healthy.is_all_there_is(&scene.server);
     eventually("a part that is of no use to a v1 client is gone", || {
         parts(&scene.server.uploads).is_empty().then_some(())
+    });
+}
+
+#[test]
+fn clients_that_claim_absurd_sizes_take_no_room_from_others() {
+    let server = Server::start(&[("MAX_CONCURRENT_TRANSFERS", "9")]);
+    let healthy = Healthy::connect(&server);
+    let over = AtomicBool::new(false);
+    let (server, over) = (&server, &over);
+    std::thread::scope(|scope| {
+        for n in 0..4 {
+            scope.spawn(move || {
+                let name = format!("hostile-{n}");
+                let mut hostile = V1Client::connect(server, &name);
+                while !over.load(Ordering::Relaxed) {
+                    let id = server.pull_id(&name);
+                    let asked = hostile.asked();
+                    hostile.begin(&asked.id, "f", usize::MAX);
+                    server.assert_failed(&id, "disk_full");
+                }
+            });
+        }
+        // Panics must end the others, too.
+        let pulled = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| {
+            (0..150).for_each(|_| drop(healthy.is_pulled_from(server)));
+        }));
+        over.store(true, Ordering::Relaxed);
+        pulled.unwrap_or_else(|panic| std::panic::resume_unwind(panic));
     });
 }
