@@ -175,12 +175,11 @@ impl Hub {
             self.live.values().copied().filter(|id| self.is_of(*id, client)).collect();
         for id in affected {
             let entry = &self.transfers[&id];
-            let gone = || Failure::new(FailureCode::ClientDisconnected, "the client's line went down");
             match entry.transfer.status {
-                Status::Requested => self.interrupt(id, gone(), now, &mut actions),
+                Status::Requested => self.interrupt(id, client_is_gone(), now, &mut actions),
                 // One that has a time to expire already waits for its client.
                 Status::Queued if entry.transfer.expires_at.is_none() && !entry.unsaved => {
-                    self.interrupt(id, gone(), now, &mut actions);
+                    self.interrupt(id, client_is_gone(), now, &mut actions);
                 }
                 _ => {}
             }
@@ -261,6 +260,11 @@ impl Hub {
             self.clients.remove(&oldest);
         }
     }
+}
+
+/// Why a transfer waits for its client.
+pub(super) fn client_is_gone() -> Failure {
+    Failure::new(FailureCode::ClientDisconnected, "the client's line went down")
 }
 
 fn connected_view(

@@ -1,5 +1,6 @@
 //! What operators ask for: a new transfer, a list, a cancel.
 
+use super::clients::client_is_gone;
 use super::{Action, Entry, Held, Hub, Now};
 use crate::limits;
 use crate::names::{ClientId, FileKey, RequestId, SharedPath};
@@ -153,8 +154,13 @@ impl Hub {
         let (client, expires_at) = (entry.transfer.client_id.clone(), entry.transfer.expires_at);
         self.unsaved -= 1;
         self.set_due(id, expires_at.map(|at| now.mono + at.saturating_sub(now.wall)));
-        self.clients.entry(client.clone()).or_default().queue.push_back(id);
+        let known = self.clients.entry(client.clone()).or_default();
+        known.queue.push_back(id);
+        let is_gone = known.connection.is_none();
         self.turns.join(&client);
+        if is_gone && expires_at.is_none() {
+            self.interrupt(id, client_is_gone(), now, &mut actions); // while its record was written
+        }
         self.dispatch(now, &mut actions);
         actions
     }
