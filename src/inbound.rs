@@ -86,6 +86,22 @@ pub enum Event<'a> {
     },
 }
 
+impl Event<'_> {
+    /// The attempt that it names.
+    pub fn attempt(&self) -> Option<u32> {
+        match self {
+            Event::Start { attempt, .. } | Event::End { attempt, .. } | Event::Error { attempt, .. } => {
+                *attempt
+            }
+            Event::Chunk { header, .. } => header.attempt,
+            Event::AskBlocks { attempt, .. }
+            | Event::AskPages { attempt, .. }
+            | Event::Same { attempt, .. }
+            | Event::Progress { attempt } => Some(*attempt),
+        }
+    }
+}
+
 /// What the shell does now.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Action {
@@ -187,19 +203,9 @@ impl Inbound {
 
     /// Whether the event names another attempt than this one. A v1 client names none.
     fn is_stale(&self, event: &Event<'_>) -> bool {
-        let named = match event {
-            Event::Start { attempt, .. } | Event::End { attempt, .. } | Event::Error { attempt, .. } => {
-                *attempt
-            }
-            Event::Chunk { header, .. } => header.attempt,
-            Event::AskBlocks { attempt, .. }
-            | Event::AskPages { attempt, .. }
-            | Event::Same { attempt, .. }
-            | Event::Progress { attempt } => Some(*attempt),
-        };
         match self.dialect {
             Dialect::V1 => false,
-            Dialect::V2 => named.is_some_and(|attempt| attempt != self.attempt),
+            Dialect::V2 => event.attempt().is_some_and(|attempt| attempt != self.attempt),
         }
     }
 
