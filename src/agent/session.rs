@@ -36,6 +36,8 @@ struct Transfers {
     progressed: bool,
     /// Threads that send; more than `running` while stopped ones come to their end.
     threads: usize,
+    /// Counts what was started.
+    serial: u64,
     /// Folders that are being listed.
     listings: usize,
 }
@@ -43,6 +45,8 @@ struct Transfers {
 /// A transfer that is being sent.
 struct Running {
     attempt: u32,
+    /// Tells it from others of this session; attempts of a v1 server all have the same number.
+    serial: u64,
     /// Dropped to stop it.
     _stop: Sender<Infallible>,
     /// The server's hashes, on their way to it.
@@ -191,7 +195,7 @@ impl<'a> Session<'a> {
         };
         let (stop_in, stop) = bounded::<Infallible>(0);
         let (answers_in, answers) = bounded(2);
-        {
+        let serial = {
             let mut transfers = self.lock();
             if transfers.threads >= limits::MAX_AGENT_TRANSFERS {
                 drop(transfers);
@@ -199,17 +203,20 @@ impl<'a> Session<'a> {
                 return self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, many));
             }
             // An earlier attempt at the same transfer is stopped by this.
-            transfers.running.insert(id, Running { attempt, _stop: stop_in, answers: answers_in });
+            transfers.serial += 1;
             transfers.threads += 1;
-        }
+            let serial = transfers.serial;
+            transfers.running.insert(id, Running { attempt, serial, _stop: stop_in, answers: answers_in });
+            serial
+        };
         let builder = thread::Builder::new().name(format!("send {id}")).stack_size(limits::SMALL_STACK);
         let send = move || {
             sending.run(self, &stop, &answers);
-            self.over(id, attempt);
+            self.over(id, serial);
             drop(turn);
         };
         if let Err(error) = builder.spawn_scoped(scope, send) {
-            self.over(id, attempt);
+            self.over(id, serial);
             let none = format!("no thread for it: {error}");
             self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, none));
         }
@@ -249,10 +256,10 @@ impl<'a> Session<'a> {
     }
 
     /// An attempt has ended.
-    fn over(&self, id: RequestId, attempt: u32) {
+    fn over(&self, id: RequestId, serial: u64) {
         let mut transfers = self.lock();
         transfers.threads -= 1;
-        if transfers.running.get(&id).is_some_and(|running| running.attempt == attempt) {
+        if transfers.running.get(&id).is_some_and(|running| running.serial == serial) {
             transfers.running.remove(&id);
         }
     }
