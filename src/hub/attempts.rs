@@ -143,6 +143,7 @@ impl Hub {
         let known = self.clients.get_mut(client).expect("a client whose turn it is is known");
         let (generation, dialect) = known.ready().expect("only clients that are ready get a turn");
         known.slots += 1;
+        known.connection.as_mut().expect("a client that is ready is connected").note_asked(id);
         self.slots += 1;
         self.part_waits_no_more(id);
         let held = self.what_is_held(id, dialect);

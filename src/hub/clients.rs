@@ -32,6 +32,18 @@ pub(super) struct Connection {
     connected_at: u64,
     /// When it has had its time to register, by the monotonic clock.
     register_by: u64,
+    /// What it was asked for, the last [`limits::MAX_ENDED_IDS`] of it.
+    asked: VecDeque<RequestId>,
+}
+
+impl Connection {
+    /// Notes that it is asked for a transfer: messages about it may come for a while, whatever becomes of it.
+    pub(super) fn note_asked(&mut self, id: RequestId) {
+        if self.asked.len() == limits::MAX_ENDED_IDS {
+            self.asked.pop_front();
+        }
+        self.asked.push_back(id);
+    }
 }
 
 /// What a client says of itself when it registers.
@@ -122,8 +134,14 @@ impl Hub {
         let generation = self.generations;
         let known = self.clients.entry(client.clone()).or_default();
         let register_by = now.mono + limits::HELLO_TIME.as_millis() as u64;
-        known.connection =
-            Some(Connection { generation, registered: None, address, connected_at: now.wall, register_by });
+        known.connection = Some(Connection {
+            generation,
+            registered: None,
+            address,
+            connected_at: now.wall,
+            register_by,
+            asked: VecDeque::new(),
+        });
         self.due.insert((register_by, Due::Client(client.clone())));
         Some(generation)
     }
@@ -231,6 +249,12 @@ impl Hub {
         if !self.clients[client].queue.is_empty() {
             self.turns.join(client);
         }
+    }
+
+    /// Whether a transfer was asked for on this line, though it may be forgotten by now.
+    pub(super) fn was_asked(&self, client: &ClientId, generation: u64, id: RequestId) -> bool {
+        let connection = self.clients.get(client).and_then(|known| known.connection.as_ref());
+        connection.is_some_and(|line| line.generation == generation && line.asked.contains(&id))
     }
 
     fn connection(&mut self, client: &ClientId, generation: u64) -> Option<&mut Connection> {

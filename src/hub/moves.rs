@@ -36,6 +36,8 @@ impl Hub {
                     _ => Expected::Late,
                 }
             }
+            // It may have ended, and been forgotten, before its first message came.
+            _ if self.was_asked(client, generation, id) => Expected::Late,
             _ => Expected::Never,
         }
     }

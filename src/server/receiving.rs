@@ -88,25 +88,19 @@ impl<'s> Session<'s> {
         });
         match asked {
             (Expected::Attempt(attempt), dialect, have) => {
-                self.remember(id);
+                self.sweep();
                 let max_size = self.server.settings.max_file_size.unwrap_or(u64::MAX);
                 let inbound = Inbound::new(attempt, dialect.unwrap_or(Dialect::V1), max_size, have);
                 self.running.insert(id, Running { inbound, attempt, writer: None });
                 Ok(true)
             }
             (Expected::Late, ..) => Ok(false),
-            // The hub may have forgotten a transfer whose chunks are still in flight.
-            (Expected::Never, ..) if self.lately.contains(&id) => Ok(false),
             (Expected::Never, ..) => Err(Violation::UnknownRequest { id }),
         }
     }
 
-    /// Notes what runs on this line, and sweeps out what others have ended while the client was silent.
-    fn remember(&mut self, id: RequestId) {
-        if self.lately.len() == limits::MAX_ENDED_IDS {
-            self.lately.pop_front();
-        }
-        self.lately.push_back(id);
+    /// Sweeps out what others have ended while the client was silent.
+    fn sweep(&mut self) {
         if self.running.len() >= limits::MAX_ENDED_IDS {
             self.server.ask(|hub| {
                 self.running

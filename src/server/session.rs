@@ -2,7 +2,7 @@
 //!
 //! It parses, and hands what belongs to a transfer on to it: `receiving.rs`.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::HashMap;
 use std::thread::{self, Scope};
 
 use super::receiving::Running;
@@ -21,8 +21,6 @@ pub(super) struct Session<'s> {
     pub(super) generation: u64,
     pub(super) line: Line,
     pub(super) running: HashMap<RequestId, Running>,
-    /// What has run on this line, the last [`limits::MAX_ENDED_IDS`] of it.
-    pub(super) lately: VecDeque<RequestId>,
 }
 
 /// Why a session ends.
@@ -33,7 +31,7 @@ enum SessionEnd {
 
 impl<'s> Session<'s> {
     pub(super) fn new(server: &'s Server, client: ClientId, generation: u64, line: Line) -> Session<'s> {
-        Session { server, client, generation, line, running: HashMap::new(), lately: VecDeque::new() }
+        Session { server, client, generation, line, running: HashMap::new() }
     }
 
     /// Runs until the line ends. When this returns the client is gone from the hub and all writers have ended.
