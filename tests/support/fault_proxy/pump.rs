@@ -76,6 +76,13 @@ impl Pump {
             return false;
         }
         self.passed += length as u64;
+        match struck {
+            None => {}
+            Some((_, Fault::Cut(..))) => self.connection.cut(),
+            Some((_, Fault::Reset(..))) => self.connection.reset(),
+            Some(_) => self.connection.turn(Fate::Silent),
+        }
+        // After the strike: whoever is told of it may rely on it.
         self.shared.note(|meter| {
             match self.toward {
                 Toward::Server => meter.toward_server += length as u64,
@@ -83,13 +90,7 @@ impl Pump {
             }
             meter.struck += usize::from(struck.is_some());
         });
-        match struck {
-            None => return true,
-            Some((_, Fault::Cut(..))) => self.connection.cut(),
-            Some((_, Fault::Reset(..))) => self.connection.reset(),
-            Some(_) => self.connection.turn(Fate::Silent),
-        }
-        false
+        struck.is_none()
     }
 
     /// Whether the connection is still there when so many bytes may pass.
