@@ -9,6 +9,7 @@ fn ten_deaths_at_random_moments_lose_nothing_and_spoil_nothing() {
     let outcome = kill_run::run(seed, 10, 3);
     eprintln!("{outcome}");
     assert!(outcome.is_sound(), "seed {seed}");
+    assert!(outcome.audit.interruptions > 0, "no death has met a pull: seed {seed}");
     // Five attempts in a row that came no further than one before are the one reason that deaths alone give.
     let reasons: Vec<_> = outcome.audit.failed.keys().filter(|code| *code != "client_disconnected").collect();
     assert!(reasons.is_empty(), "{reasons:?}");

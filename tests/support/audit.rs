@@ -17,11 +17,13 @@ pub struct Pull {
     pub may_be: BTreeSet<String>,
 }
 
-/// What was found. All but the first three numbers must be 0.
+/// What was found. From `lost` on every number of things must be 0.
 #[derive(Debug, Default)]
 pub struct Audit {
     pub asked: usize,
     pub completed: usize,
+    /// Attempts that did not complete, of all pulls.
+    pub interruptions: u64,
     /// Failed, cancelled and expired, by reason.
     pub failed: BTreeMap<String, usize>,
     /// Accepted, and unknown now or without an end.
@@ -95,6 +97,7 @@ impl Audit {
         transfer: &Value,
         files: &mut BTreeMap<String, String>,
     ) {
+        self.interruptions += transfer["attempts"].as_u64().unwrap_or_default().saturating_sub(1);
         if transfer["status"] != "completed" {
             let code = transfer["failure"]["code"].as_str().or(transfer["status"].as_str());
             *self.failed.entry(code.unwrap_or("no reason").to_owned()).or_default() += 1;
@@ -153,6 +156,7 @@ impl fmt::Display for Audit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         writeln!(f, "pulls asked        {}", self.asked)?;
         writeln!(f, "completed          {}, {} MB", self.completed, self.bytes_of_files / 1_000_000)?;
+        writeln!(f, "interruptions      {}", self.interruptions)?;
         for (code, count) in &self.failed {
             writeln!(f, "failed             {count} with {code}")?;
         }

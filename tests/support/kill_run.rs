@@ -163,10 +163,11 @@ impl Run {
             }
             is_open
         });
-        for (number, shop) in self.shops.iter().enumerate() {
+        for (number, shop) in self.shops.iter_mut().enumerate() {
             let has = self.open.iter().filter(|(of, _)| *of == number).count();
             for _ in has..PULLS {
                 let file = self.dice.below(FILES as u64) as usize;
+                shop.files[file].change(&mut self.dice);
                 let body = json!({"fileKey": format!("f{file}"), "queueFor": "1h"});
                 let id = id(&server.pull(&shop.client, &body));
                 self.asked.push((number, file, id.clone()));
@@ -182,7 +183,7 @@ impl Run {
         self.agents_killed += 1;
         if self.dice.below(3) == 0 {
             let file = self.dice.below(FILES as u64) as usize;
-            shop.files[file].change(&mut self.dice);
+            shop.files[file].change(&mut self.dice); // perhaps one that has arrived in part
         }
         shop.agent = Some(start_agent(home, &self.proxy, &shop.client, &shop.shares));
     }
@@ -276,24 +277,27 @@ fn start_agent(home: TempDir, proxy: &FaultProxy, client: &str, shares: &str) ->
 }
 
 impl Source {
-    /// Of a size whose magnitude is random, so that there are tiny ones too.
     fn new(path: PathBuf, dice: &mut Dice) -> Source {
-        let most = MOST_FILE >> dice.below(8);
-        let content = random_bytes(dice.next(), dice.below(most) as usize);
-        let mut source = Source { path, content, versions: BTreeSet::new() };
+        let mut source = Source { path, content: random_content(dice), versions: BTreeSet::new() };
         source.write();
         source
     }
 
-    /// A page of it changes, and it grows a little: as a database and a log do between two pulls.
+    /// Mostly into another file, so that there is much to send; else as a database and a log change, or not at all.
     fn change(&mut self, dice: &mut Dice) {
-        if !self.content.is_empty() {
-            let at = dice.below(self.content.len() as u64) as usize;
-            let end = self.content.len().min(at + 4096);
-            self.content[at..end].copy_from_slice(&random_bytes(dice.next(), end - at));
+        match dice.below(4) {
+            0 => return,
+            1 => {
+                if !self.content.is_empty() {
+                    let at = dice.below(self.content.len() as u64) as usize;
+                    let end = self.content.len().min(at + 4096);
+                    self.content[at..end].copy_from_slice(&random_bytes(dice.next(), end - at));
+                }
+                let more = dice.below(100_000) as usize;
+                self.content.extend(random_bytes(dice.next(), more));
+            }
+            _ => self.content = random_content(dice),
         }
-        let more = dice.below(100_000) as usize;
-        self.content.extend(random_bytes(dice.next(), more));
         self.write();
     }
 
@@ -304,6 +308,12 @@ impl Source {
         fs::write(&new, &self.content).expect("the shop's folder takes a file");
         fs::rename(&new, &self.path).expect("the shop's folder takes a file");
     }
+}
+
+/// Of a size whose magnitude is random, so that there are small ones too.
+fn random_content(dice: &mut Dice) -> Vec<u8> {
+    let most = MOST_FILE >> dice.below(8);
+    random_bytes(dice.next(), dice.below(most) as usize)
 }
 
 /// Random numbers (splitmix64).
