@@ -29,7 +29,7 @@ use half::ReadHalf;
 pub use dial::{DialError, ServerAddress, dial, form_encode};
 pub use frame::{Side, binary_frame};
 pub use outbox::{Gone, Outbox};
-pub use pulse::Pulse;
+pub use pulse::{Probe, Pulse};
 /// The payload of a binary message: a slice of the read buffer, shared, not copied.
 pub use tungstenite::Bytes;
 /// A text message.

@@ -19,10 +19,30 @@ pub struct Pulse {
     received: AtomicU64,
     /// The session waits for its own disk, and so does not read.
     waiting: AtomicBool,
-    /// How many are waiting in [`Pulse::answers_within`]; nobody is woken otherwise.
+    /// How many are waiting in [`Pulse::probe`]; nobody is woken otherwise.
     probing: AtomicUsize,
-    signs: Mutex<u64>,
+    signs: Mutex<Signs>,
     sign: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Signs {
+    heard: u64,
+    /// When the ping was sent whose pong came last, in milliseconds since `started`.
+    answered: Option<u64>,
+    /// The session has left.
+    over: bool,
+}
+
+/// What a probe of a line found.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Probe {
+    /// The peer answered, or is being heard.
+    Alive,
+    /// Nothing was heard.
+    Silent,
+    /// The line has ended meanwhile.
+    Over,
 }
 
 impl Pulse {
@@ -34,7 +54,7 @@ impl Pulse {
             received: AtomicU64::new(0),
             waiting: AtomicBool::new(false),
             probing: AtomicUsize::new(0),
-            signs: Mutex::new(0),
+            signs: Mutex::default(),
             sign: Condvar::new(),
         }
     }
@@ -64,25 +84,30 @@ impl Pulse {
         self.waiting.store(waiting, Relaxed);
     }
 
-    /// Pings, and waits for any sign of life.
-    pub fn answers_within(&self, outbox: &std::sync::Arc<Outbox>, time: Duration) -> bool {
-        if self.waiting.load(Relaxed) {
-            return true;
-        }
+    /// Pings, and waits for the pong, or the end of the line. Other signs of life count only when `time` has passed: they
+    /// may be what a peer that is gone had sent before.
+    pub fn probe(&self, outbox: &std::sync::Arc<Outbox>, time: Duration) -> Probe {
         let deadline = Instant::now() + time;
         self.probing.fetch_add(1, Relaxed);
         let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
-        let before = *signs;
-        let asked = outbox.ping(&self.ping());
-        while asked.is_ok() && *signs == before && !outbox.is_shut() {
+        let (before, asked) = (signs.heard, self.started.elapsed().as_millis() as u64);
+        let posted = outbox.ping(&asked.to_be_bytes());
+        let found = loop {
             let left = deadline.saturating_duration_since(Instant::now());
-            if left.is_zero() {
-                break;
+            if signs.over {
+                break Probe::Over;
+            }
+            if signs.answered >= Some(asked) {
+                break Probe::Alive;
+            }
+            if left.is_zero() || posted.is_err() {
+                let is_alive = signs.heard != before || self.is_waiting();
+                break if is_alive && posted.is_ok() { Probe::Alive } else { Probe::Silent };
             }
             signs = self.sign.wait_timeout(signs, left).unwrap_or_else(PoisonError::into_inner).0;
-        }
+        };
         self.probing.fetch_sub(1, Relaxed);
-        *signs != before && !outbox.is_shut()
+        found
     }
 
     /// Bytes came.
@@ -95,13 +120,17 @@ impl Pulse {
     pub(super) fn heard(&self) {
         self.heard_at.store(self.started.elapsed().as_millis() as u64, Relaxed);
         if self.probing.load(Relaxed) > 0 {
-            self.wake();
+            self.wake(|signs| signs.heard += 1);
         }
     }
 
-    /// Wakes whoever waits for a sign: there is one, or the line is over.
-    pub fn wake(&self) {
-        *self.signs.lock().unwrap_or_else(PoisonError::into_inner) += 1;
+    /// The session has left: nobody needs to wait for an answer any more.
+    pub fn end(&self) {
+        self.wake(|signs| signs.over = true);
+    }
+
+    fn wake(&self, note: impl FnOnce(&mut Signs)) {
+        note(&mut self.signs.lock().unwrap_or_else(PoisonError::into_inner));
         self.sign.notify_all();
     }
 
@@ -117,6 +146,7 @@ impl Pulse {
             && sent <= now
         {
             self.round_trip_ms.store(now - sent, Relaxed);
+            self.wake(|signs| signs.answered = Some(sent));
         }
     }
 }

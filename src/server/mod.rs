@@ -182,12 +182,14 @@ impl Server {
                 state.links.remove(client);
             }
         }
-        link.pulse.wake(); // nobody needs to wait for its answer any more
         let unheard = link.pulse.unheard_for().as_millis() as u64;
         let event = |hub: &mut Hub, now: Now| {
             hub.disconnect(client, link.generation, now.wall.saturating_sub(unheard), now)
         };
-        self.act_after(event, at_once);
+        self.act_after(event, || {
+            link.pulse.end();
+            at_once();
+        });
     }
 
     /// Payload of a chunk that a client is asked for, in bytes.

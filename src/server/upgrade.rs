@@ -15,7 +15,7 @@ use crate::door::listener::Ticket;
 use crate::door::query::{parse_query, split_target};
 use crate::door::reply::refuse;
 use crate::limits;
-use crate::line::{Keeping, Line, handshake, http};
+use crate::line::{Keeping, Line, Probe, handshake, http};
 use crate::names::{ClientId, printable};
 use crate::protocol::{Dialect, ToAgent, to_text};
 
@@ -136,8 +136,10 @@ fn answer_handshake(head: &Head) -> Result<Vec<u8>, No> {
 /// A client that is connected already keeps its line if it still answers; otherwise that line is given up.
 fn make_way(server: &Server, client: &ClientId, peer: SocketAddr) -> Result<(), No> {
     let Some(link) = server.lock().links.get(client).cloned() else { return Ok(()) };
-    if link.pulse.answers_within(&link.outbox, limits::PROBE_TIME) {
-        return Err(taken(client));
+    match link.pulse.probe(&link.outbox, limits::PROBE_TIME) {
+        Probe::Alive => return Err(taken(client)),
+        Probe::Over => return Ok(()),
+        Probe::Silent => {}
     }
     log::warn!("{client} connects from {peer}; its line of before does not answer and is given up");
     link.outbox.shut();

@@ -205,3 +205,27 @@ fn an_agent_that_is_killed_and_started_again_finishes_its_pull() {
     assert_eq!(transfer["attempts"], 2, "{transfer}");
     drop(again);
 }
+
+#[test]
+fn an_agent_that_is_started_again_at_once_is_not_taken_for_a_second_one() {
+    let server = Server::start(&[]);
+    let home = TempDir::new();
+    let path = home.join("file");
+    std::fs::File::create(&path).and_then(|file| file.set_len(2 << 30)).unwrap();
+    let settings = [("FILE_PATH", path.to_str().unwrap())];
+    let mut agent = Agent::start(&server.url(), "shop-001", &settings);
+    server.lists_agent("shop-001");
+    let id = server.pull_id("shop-001");
+    for _ in 0..3 {
+        server.has_bytes(&id);
+
+        agent.program.kill(); // at full speed: much of what it sent is still to be read
+        let next = Agent::start(&server.url(), "shop-001", &settings);
+
+        next.program.wait_line("connected");
+        let printed = next.program.output();
+        assert!(!printed.contains("409"), "{printed}");
+        agent = next;
+    }
+    server.delete(&format!("/transfers/{id}")).expect(200);
+}
