@@ -40,7 +40,9 @@ impl<'s> Session<'s> {
     where
         's: 'scope,
     {
-        if !self.running.contains_key(&id) && !self.expect(id)? {
+        // An attempt that nobody answered is here until the next one is.
+        let is_running = self.running.get(&id).is_some_and(|running| !running.inbound.is_before(&event));
+        if !is_running && !self.expect(id)? {
             return Ok(()); // late, of a transfer that is over
         }
         let running = self.running.get_mut(&id).expect("just looked at");
