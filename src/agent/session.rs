@@ -57,7 +57,7 @@ pub(super) struct SessionEnd {
     pub(super) why: String,
     /// The server's close code, when it gave one.
     pub(super) code: Option<u16>,
-    /// Whether bytes of a file were sent.
+    /// Whether bytes of a file were sent, to a server that kept to the rules.
     pub(super) progressed: bool,
     /// When the server asked us to come back.
     pub(super) come_back_after: Option<Duration>,
@@ -106,7 +106,8 @@ impl<'a> Session<'a> {
             session.lock().running.clear();
             stop
         });
-        let progressed = session.lock().progressed;
+        // Whoever breaks the rules each time would otherwise be dialled again at once each time.
+        let progressed = matches!(stop, Stop::Line(_)) && session.lock().progressed;
         ended(&stop, progressed, come_back_after)
     }
 
