@@ -5,6 +5,7 @@ mod batches;
 mod bodies;
 mod bounds;
 mod files;
+mod fleet;
 mod later;
 mod queue;
 mod ranges;
