@@ -201,11 +201,20 @@ impl Inbound {
         taken
     }
 
-    /// Whether the event names another attempt than this one. A v1 client names none.
+    /// Whether the event names a later attempt than this one: whoever knows what was asked for last decides.
+    pub fn is_before(&self, event: &Event<'_>) -> bool {
+        self.named(event).is_some_and(|attempt| attempt > self.attempt)
+    }
+
     fn is_stale(&self, event: &Event<'_>) -> bool {
+        self.named(event).is_some_and(|attempt| attempt != self.attempt)
+    }
+
+    /// The attempt that the event names. A v1 client knows of none.
+    fn named(&self, event: &Event<'_>) -> Option<u32> {
         match self.dialect {
-            Dialect::V1 => false,
-            Dialect::V2 => event.attempt().is_some_and(|attempt| attempt != self.attempt),
+            Dialect::V1 => None,
+            Dialect::V2 => event.attempt(),
         }
     }
 

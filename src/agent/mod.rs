@@ -4,6 +4,7 @@
 //! sends. A session joins the threads of its transfers before it ends, so nothing of an old line meets the next. Signals
 //! have a thread, and the stop that they ask for another.
 
+mod answers;
 mod files;
 mod sender;
 mod session;

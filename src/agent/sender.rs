@@ -155,6 +155,7 @@ impl Sending {
 
     fn ask(&self, work: &mut Work<'_>, question: Question) -> Result<(), Quit> {
         let (request_id, attempt) = (self.id, self.attempt);
+        work.session.asks(request_id, attempt, &question);
         work.tell(&match question {
             Question::Blocks { from, count } => ToServer::AskBlocks { request_id, attempt, from, count },
             Question::Pages(blocks) => ToServer::AskPages { request_id, attempt, blocks },
@@ -225,6 +226,7 @@ impl Work<'_> {
     fn give_up_line(&self, violation: &Violation) -> Quit {
         log::error!("the line is closed, the server broke the protocol: {violation}");
         self.session.outbox.close(close::POLICY, &violation.to_string());
+        self.session.outbox.shut(); // the reader would wait for the server's close
         Quit::Gone
     }
 

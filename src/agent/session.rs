@@ -6,15 +6,17 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, TrySendError, bounded};
+use crossbeam_channel::{Sender, bounded};
 
 use super::Agent;
+use super::answers::Answers;
 use super::sender::Sending;
-use crate::blocks::{BlockHash, read_hashes};
+use crate::blocks::read_hashes;
 use crate::clock;
 use crate::limits;
 use crate::line::{Incoming, Line, LineEnd, Outbox, close};
 use crate::names::{RequestId, Sha256Hash};
+use crate::outbound::Question;
 use crate::protocol::{Dialect, HashesHeader, ToAgent, ToServer, Violation, parse_text, to_text, unpack};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::shares::listing::Listing;
@@ -50,7 +52,7 @@ struct Running {
     /// Dropped to stop it.
     _stop: Sender<Infallible>,
     /// The server's hashes, on their way to it.
-    answers: Sender<Vec<BlockHash>>,
+    answers: Answers,
 }
 
 /// How a session ended.
@@ -59,7 +61,7 @@ pub(super) struct SessionEnd {
     pub(super) why: String,
     /// The server's close code, when it gave one.
     pub(super) code: Option<u16>,
-    /// Whether bytes of a file were sent.
+    /// Whether bytes of a file were sent, to a server that kept to the rules.
     pub(super) progressed: bool,
     /// When the server asked us to come back.
     pub(super) come_back_after: Option<Duration>,
@@ -74,8 +76,7 @@ enum Stop {
 impl<'a> Session<'a> {
     /// Registers, serves until the line ends, and joins all transfers.
     pub(super) fn run(agent: &'a Agent, mut line: Line) -> SessionEnd {
-        let opening = open(&mut line);
-        let (dialect, first) = match opening {
+        let (dialect, first) = match open(&mut line) {
             Ok(opened) => opened,
             Err(stop) => {
                 finish(&mut line, &stop);
@@ -109,7 +110,8 @@ impl<'a> Session<'a> {
             session.lock().running.clear();
             stop
         });
-        let progressed = session.lock().progressed;
+        // Whoever breaks the rules each time would otherwise be dialled again at once each time.
+        let progressed = matches!(stop, Stop::Line(_)) && session.lock().progressed;
         ended(&stop, progressed, come_back_after)
     }
 
@@ -142,16 +144,20 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Hands the server's hashes to the transfer that has asked for them. It asks twice at the most before it takes them.
+    /// Hands the server's hashes to the transfer that has asked for them.
     fn hashes(&self, message: &[u8]) -> Result<(), Violation> {
         let (header, start) = unpack::<HashesHeader>(message)?;
         let hashes = read_hashes(&message[start..]).ok_or(Violation::BadAnswer)?;
-        match self.lock().running.get(&header.request_id) {
-            Some(running) if running.attempt == header.attempt => match running.answers.try_send(hashes) {
-                Ok(()) | Err(TrySendError::Disconnected(_)) => Ok(()),
-                Err(TrySendError::Full(_)) => Err(Violation::BadAnswer),
-            },
+        match self.lock().running.get_mut(&header.request_id) {
+            Some(running) if running.attempt == header.attempt => running.answers.take(&header, hashes),
             Some(_) | None => Ok(()), // late
+        }
+    }
+
+    /// Notes what a transfer asks, before the server hears it.
+    pub(super) fn asks(&self, id: RequestId, attempt: u32, question: &Question) {
+        if let Some(running) = self.lock().running.get_mut(&id).filter(|running| running.attempt == attempt) {
+            running.answers.asked(question);
         }
     }
 
@@ -169,9 +175,7 @@ impl<'a> Session<'a> {
             ToAgent::UploadReceived { request_id, computed, ok } => self.compare(request_id, computed, ok),
             ToAgent::List { request_id, path } => self.list(request_id, path, scope),
             ToAgent::Hello { .. } | ToAgent::Closing { .. } => {}
-            ToAgent::Unknown => {
-                log::info!("the server sent a message of a type that this version does not know")
-            }
+            ToAgent::Unknown => log::info!("the server sent a message of a type that is unknown here"),
         }
     }
 
@@ -194,7 +198,7 @@ impl<'a> Session<'a> {
             return log::info!("transfer {id} is not begun: this agent stops");
         };
         let (stop_in, stop) = bounded::<Infallible>(0);
-        let (answers_in, answers) = bounded(2);
+        let (answers_in, answers) = Answers::new();
         let serial = {
             let mut transfers = self.lock();
             if transfers.threads >= limits::MAX_AGENT_TRANSFERS {

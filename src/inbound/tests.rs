@@ -77,6 +77,15 @@ fn a_v2_file_and_what_is_left_of_an_earlier_attempt() {
 }
 
 #[test]
+fn what_names_a_later_attempt_is_for_whoever_knows_what_was_asked_for_last() {
+    let start = |attempt| Event::Start { attempt, filename: "x", size: 9 };
+    let later = [None, Some(1), Some(2), Some(3)].map(|attempt| v2().is_before(&start(attempt)));
+    assert_eq!(later, [false, false, false, true]);
+    assert!(v2().is_before(&Event::Same { attempt: 3, offset: 0, length: 1 }));
+    assert!(!v1().is_before(&start(Some(3))), "a v1 client knows of no attempts");
+}
+
+#[test]
 fn empty_files() {
     for mut inbound in [v1(), v2()] {
         inbound.step(start(0)).unwrap();

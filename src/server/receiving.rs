@@ -40,8 +40,9 @@ impl<'s> Session<'s> {
     where
         's: 'scope,
     {
-        self.make_way(id, &event);
-        if !self.running.contains_key(&id) && !self.expect(id)? {
+        // An attempt that nobody answered is here until the next one is.
+        let is_running = self.running.get(&id).is_some_and(|running| !running.inbound.is_before(&event));
+        if !is_running && !self.expect(id)? {
             return Ok(()); // late, of a transfer that is over
         }
         let running = self.running.get_mut(&id).expect("just looked at");
@@ -64,19 +65,6 @@ impl<'s> Session<'s> {
             }
         }
         Ok(())
-    }
-
-    /// What is left of an attempt that came to nothing makes way for the one that was asked for since. The agent's word
-    /// on the old one may come after the first of the new one: different threads of it send them.
-    fn make_way(&mut self, id: RequestId, event: &Event<'_>) {
-        let Some(before) = self.running.get(&id).map(|running| running.attempt) else { return };
-        if event.attempt().is_some_and(|named| named > before)
-            && let Expected::Attempt(now) =
-                self.server.ask(|hub| hub.expected(&self.client, self.generation, id))
-            && now > before
-        {
-            self.running.remove(&id);
-        }
     }
 
     /// Whether something may come for `id`; the transfer is running from now on.

@@ -4,6 +4,8 @@
 mod changing;
 mod chaos;
 mod files;
+mod floods;
+mod hostile_servers;
 mod lines;
 mod load;
 mod rates;
@@ -12,3 +14,4 @@ mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
 mod v1_servers;
+mod v2_server;

@@ -3,8 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
 
 mod admission;
+mod attempts;
 mod frames;
+mod held;
 mod order;
+mod scene;
 mod second_protocol;
 #[path = "../support/mod.rs"]
 mod support;

@@ -1,100 +1,12 @@
 //! A peer that speaks the second protocol of `src/protocol/WIRE.md`, and breaks its rules.
 
 use serde_json::{Value, json};
-use tungstenite::Message;
 
-use crate::support::files::{random_bytes, sha256};
+use crate::scene::Scene;
+use crate::support::files::random_bytes;
 use crate::support::healthy::Healthy;
-use crate::support::server::{SECRET, Server, id};
-use crate::support::v1_client::{V1Client, packed};
-
-/// A server with an honest client, and a peer that has been asked for a file of its share `logs`.
-struct Scene {
-    server: Server,
-    healthy: Healthy,
-    peer: V1Client,
-    id: String,
-}
-
-#[track_caller]
-fn connect(server: &Server, client_id: &str) -> V1Client {
-    let mut peer = V1Client::dial(server.port, client_id, SECRET).expect("the server takes the client");
-    let hello = peer.hear();
-    assert_eq!((&hello["type"], &hello["protocol"]), (&json!("hello"), &json!(2)), "{hello}");
-    assert!(hello["heartbeatSeconds"].is_u64(), "{hello}");
-    peer.say(&json!({
-        "type": "register_meta", "meta": {}, "protocol": 2, "agentVersion": "9.9.9", "shares": ["logs"]
-    }));
-    server.lists_agent(client_id);
-    peer
-}
-
-impl Scene {
-    #[track_caller]
-    fn set() -> Scene {
-        let server = Server::start(&[("STALL_SECONDS", "5")]);
-        let healthy = Healthy::connect(&server);
-        let mut peer = connect(&server, "hostile");
-        let id = id(&server.pull("hostile", &json!({"fileKey": "logs/pos.log"})));
-        let asked = peer.hear();
-        assert_eq!(
-            (&asked["type"], &asked["requestId"]),
-            (&json!("download_request"), &json!(id)),
-            "{asked}"
-        );
-        assert_eq!((&asked["fileKey"], &asked["attempt"]), (&json!("logs/pos.log"), &json!(1)), "{asked}");
-        Scene { server, healthy, peer, id }
-    }
-
-    fn begin(&mut self, attempt: u32, size: usize) {
-        self.peer.say(&json!({
-            "type": "upload_start", "requestId": self.id, "filename": "pos.log", "filesize": size, "attempt": attempt
-        }));
-    }
-
-    /// A chunk; the line may be closed already, by what came before.
-    fn chunk(&mut self, attempt: u32, seq: u64, offset: impl Into<Value>, payload: &[u8]) {
-        let mut header = json!({"requestId": self.id, "seq": seq, "timestamp": 1, "attempt": attempt, "offset": offset.into()});
-        if header["offset"].is_null() {
-            header.as_object_mut().expect("an object").remove("offset");
-        }
-        let _ = self.peer.socket.send(Message::binary(packed(header.to_string().as_bytes(), payload)));
-    }
-
-    fn end(&mut self, attempt: u32, content: &[u8]) {
-        self.peer.say(&json!({
-            "type": "upload_end", "requestId": self.id, "checksum": sha256(content), "filesize": content.len(),
-            "attempt": attempt
-        }));
-    }
-
-    /// The next request, which is for this attempt.
-    #[track_caller]
-    fn asked_again(&mut self, attempt: u32) -> Value {
-        loop {
-            let message = self.peer.hear();
-            if message["type"] == "download_request" {
-                assert_eq!((&message["requestId"], &message["attempt"]), (&json!(self.id), &json!(attempt)));
-                return message;
-            }
-        }
-    }
-
-    /// The attempt has ended by name, the line goes on, there is no file, and the honest client is unharmed.
-    #[track_caller]
-    fn ends_by_name(mut self) {
-        self.server.assert_failed(&self.id, "protocol_violation");
-        self.healthy.is_all_there_is(&self.server);
-        let next = id(&self.server.pull("hostile", &json!({"fileKey": "logs/pos.log"})));
-        loop {
-            let message = self.peer.hear();
-            if message["type"] == "download_request" {
-                assert_eq!(message["requestId"], next);
-                break;
-            }
-        }
-    }
-}
+use crate::support::server::{SECRET, Server};
+use crate::support::v1_client::V1Client;
 
 #[test]
 fn chunks_in_order_make_a_file() {

@@ -5,6 +5,7 @@ mod batches;
 mod bodies;
 mod bounds;
 mod files;
+mod fleet;
 mod idempotency;
 mod later;
 mod queue;
