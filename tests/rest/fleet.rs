@@ -124,7 +124,7 @@ fn connect(port: u16, client: usize) -> WebSocket<TcpStream> {
     let url = format!("ws://127.0.0.1:{port}/ws?clientId={}&token={SECRET}", name(client));
     let (mut socket, _) = tungstenite::client(url, stream).expect("the server takes the client");
     let mut registration = json!({"type": "register_meta", "meta": {"fleet": 1}});
-    if client % 2 == 0 {
+    if client.is_multiple_of(2) {
         registration["protocol"] = 2.into();
     }
     socket.send(Message::text(registration.to_string())).expect("the line takes a message");
