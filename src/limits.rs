@@ -164,8 +164,8 @@ pub const MAX_CHANGED_ATTEMPTS: u32 = 3;
 pub const MAX_MISMATCHED_ATTEMPTS: u32 = 3;
 /// The slowest `maxRate`, in bytes a second: slower, and a piece would look like a stall.
 pub const MIN_RATE: u64 = 1 << 10;
-/// Fewer bytes than this on a whole line in `STALL_SECONDS` are heartbeats, not a file that comes slowly.
-pub const MIN_PROGRESS_BYTES: u64 = 1 << 10;
+/// Fewer bytes than this on a whole line in `STALL_SECONDS` are no file that comes slowly; nor is any number of text messages and pings that are shorter than this.
+pub const MIN_PROGRESS_BYTES: usize = 1 << 10;
 /// First pause before an agent dials again.
 pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 /// Longest pause before an agent dials again.

@@ -50,6 +50,9 @@ impl Hub {
                 entry.transfer.source_name = Some(source_name);
                 entry.transfer.size = Some(size);
                 entry.has_room = false;
+                if size < entry.most_bytes {
+                    entry.most_bytes = 0; // a smaller file has taken its place, and never gets as far
+                }
                 if entry.held == Held::Nothing {
                     entry.part = 0; // it is thrown away
                 }

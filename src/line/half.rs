@@ -81,7 +81,7 @@ impl ReadHalf {
 
     fn count(&mut self, length: usize) {
         self.pulse.received(length);
-        let steps = |bytes: usize| bytes / limits::MIN_PROGRESS_BYTES as usize;
+        let steps = |bytes: usize| bytes / limits::MIN_PROGRESS_BYTES;
         if self.since_message == 0 || steps(self.since_message + length) > steps(self.since_message) {
             self.headway = Instant::now();
         }

@@ -199,6 +199,9 @@ impl Line {
     fn read_once(&mut self) -> Result<Option<Incoming>, LineEnd> {
         let read = self.socket.read();
         self.socket.get_mut().since_message = 0;
+        if let Ok(message @ (Message::Text(_) | Message::Ping(_) | Message::Pong(_))) = &read {
+            self.pulse.message_is_whole(message.len());
+        }
         match read {
             Ok(Message::Text(text)) => Ok(Some(Incoming::Text(text))),
             Ok(Message::Binary(payload)) => Ok(Some(Incoming::Binary(payload))),

@@ -1,10 +1,11 @@
 //! When the peer was last heard, for its own session and for others who ask.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, AtomicUsize, Ordering::Relaxed};
 use std::sync::{Condvar, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use super::Outbox;
+use crate::limits;
 
 const NO_ROUND_TRIP: u64 = u64::MAX;
 
@@ -15,8 +16,8 @@ pub struct Pulse {
     /// Milliseconds since `started`.
     heard_at: AtomicU64,
     round_trip_ms: AtomicU64,
-    /// Bytes that came, of messages and of parts of one.
-    received: AtomicU64,
+    /// Bytes that came, of messages and of parts of one; those of short messages are taken off again.
+    received: AtomicI64,
     /// The session waits for its own disk, and so does not read.
     waiting: AtomicBool,
     /// How many are waiting in [`Pulse::probe`]; nobody is woken otherwise.
@@ -51,7 +52,7 @@ impl Pulse {
             started: Instant::now(),
             heard_at: AtomicU64::new(0),
             round_trip_ms: AtomicU64::new(NO_ROUND_TRIP),
-            received: AtomicU64::new(0),
+            received: AtomicI64::new(0),
             waiting: AtomicBool::new(false),
             probing: AtomicUsize::new(0),
             signs: Mutex::default(),
@@ -69,8 +70,9 @@ impl Pulse {
         Some(self.round_trip_ms.load(Relaxed)).filter(|time| *time != NO_ROUND_TRIP)
     }
 
-    /// Bytes that have come over the line, all in all.
-    pub fn bytes(&self) -> u64 {
+    /// Bytes that have come over the line, without pings, heartbeats and the like: what differs between two looks is
+    /// more of a file, or of something else that is long.
+    pub fn bytes(&self) -> i64 {
         self.received.load(Relaxed)
     }
 
@@ -112,8 +114,16 @@ impl Pulse {
 
     /// Bytes came.
     pub(super) fn received(&self, length: usize) {
-        self.received.fetch_add(length as u64, Relaxed);
+        self.received.fetch_add(length as i64, Relaxed);
         self.heard();
+    }
+
+    /// A message with a payload of `length` bytes has come whole. A short one is a sign of life and no more.
+    pub(super) fn message_is_whole(&self, length: usize) {
+        if length < limits::MIN_PROGRESS_BYTES {
+            let head = if length < 126 { 6 } else { 8 }; // masked (RFC 6455, section 5.2)
+            self.received.fetch_sub((head + length) as i64, Relaxed);
+        }
     }
 
     /// Something was heard.

@@ -78,7 +78,8 @@ impl Writer<'_> {
                 recv(self.stop) -> _ => return Ending::Stopped,
                 default(self.server.settings.stall) => {
                     // The session may wait for another writer's disk, or a chunk may come slowly: neither is silence.
-                    if self.pulse.is_waiting() || self.pulse.bytes() - bytes_before >= limits::MIN_PROGRESS_BYTES {
+                    let came = self.pulse.bytes() - bytes_before;
+                    if self.pulse.is_waiting() || came >= limits::MIN_PROGRESS_BYTES as i64 {
                         continue;
                     }
                     let seconds = self.server.settings.stall.as_secs();

@@ -42,7 +42,7 @@ impl Home {
     pub(super) fn open(upload_dir: &Path) -> Result<Home, SpoolError> {
         let upload_dir = std::path::absolute(upload_dir).map_err(at(Doing::Take, upload_dir))?;
         let state_dir = upload_dir.join(STATE_FOLDER);
-        let (lock, _) = take(&upload_dir, &state_dir)?;
+        let lock = take(&upload_dir, &state_dir)?;
         Ok(Home { upload_dir, state_dir, lock: Mutex::new(Some(lock)), made_anew: AtomicBool::new(false) })
     }
 
@@ -65,16 +65,15 @@ impl Home {
             return Ok(());
         }
         *lock = None; // first: it may be in the way of the new one, on a file system that numbers its files anew
-        let (taken, is_new) = take(&self.upload_dir, &self.state_dir)?;
-        *lock = Some(taken);
-        if is_new {
-            log::warn!("{} is made anew: it had gone, or its lock had", self.state_dir.display());
-            self.made_anew.store(true, Relaxed);
-        }
+        *lock = Some(take(&self.upload_dir, &self.state_dir)?);
+        // Also when there was a lock already, of another server or on a disk that had been away: what we have saved
+        // meanwhile is not there.
+        log::warn!("{} is made anew: it had gone, or is another one", self.state_dir.display());
+        self.made_anew.store(true, Relaxed);
         Ok(())
     }
 
-    /// Whether the folders have been made anew since this was last asked: what was in them is gone.
+    /// Whether the folders have been made anew since this was last asked: what we had in them is gone.
     pub(super) fn was_made_anew(&self) -> bool {
         self.made_anew.load(Relaxed) && self.made_anew.swap(false, Relaxed)
     }
@@ -86,8 +85,8 @@ impl Lock {
     }
 }
 
-/// Makes what is missing, and locks it; whether there was no lock before.
-fn take(upload_dir: &Path, state_dir: &Path) -> Result<(Lock, bool), SpoolError> {
+/// Makes what is missing, and locks it.
+fn take(upload_dir: &Path, state_dir: &Path) -> Result<Lock, SpoolError> {
     fs::create_dir_all(upload_dir).map_err(at(Doing::MakeFolder, upload_dir))?;
     match DirBuilder::new().mode(0o700).create(state_dir) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -96,7 +95,6 @@ fn take(upload_dir: &Path, state_dir: &Path) -> Result<(Lock, bool), SpoolError>
         _ => {}
     }
     let path = state_dir.join(LOCK);
-    let is_new = fs::symlink_metadata(&path).is_err();
     let open = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
     let file = open.map_err(at(Doing::Write, &path))?;
     file.try_lock().map_err(|error| {
@@ -108,7 +106,7 @@ fn take(upload_dir: &Path, state_dir: &Path) -> Result<(Lock, bool), SpoolError>
     })?;
     let metadata = file.metadata().map_err(at(Doing::Read, &path))?;
     sync_folder(upload_dir)?;
-    Ok((Lock { _file: file, device: metadata.dev(), inode: metadata.ino() }, is_new))
+    Ok(Lock { _file: file, device: metadata.dev(), inode: metadata.ino() })
 }
 
 /// When this returns, what has been made, renamed and removed in a folder survives a power cut.
@@ -173,6 +171,17 @@ mod tests {
         drop(other);
         home.check().unwrap();
         assert!(Home::open(&dir).is_err());
+        fs::remove_dir_all(dir).unwrap();
+    }
+
+    #[test]
+    fn what_another_server_has_left_is_not_what_we_had() {
+        let dir = folder("left");
+        let home = Home::open(&dir).unwrap();
+        fs::remove_dir_all(&dir).unwrap();
+        drop(Home::open(&dir).unwrap());
+        home.check().unwrap();
+        assert!(home.was_made_anew(), "our records are not there");
         fs::remove_dir_all(dir).unwrap();
     }
 

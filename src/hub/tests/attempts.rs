@@ -182,3 +182,22 @@ fn an_attempt_that_ends_after_its_client_went_waits_for_it_whatever_the_reason()
         back.check();
     }
 }
+
+#[test]
+fn a_smaller_file_that_takes_its_place_gets_further_too() {
+    let mut hub = Hub::new(config());
+    let (mut generation, _) = hub.join("a", Dialect::V2, at(0));
+    hub.order(1, "a", at(0));
+    // The log of before is 900 bytes further than the new one will ever be.
+    for (attempt, (size, bytes)) in
+        (1..).zip([(1000, 900), (100, 10), (100, 30), (100, 50), (100, 70), (100, 90)])
+    {
+        assert_eq!(hub.status(1), Status::Requested, "attempt {attempt}");
+        hub.begin(id(1), attempt, String::new(), size);
+        hub.covered(id(1), attempt, bytes, bytes);
+        hub.disconnect(&client("a"), generation, 0, at(1));
+        hub.attempt_failed(id(1), attempt, failure(FailureCode::ClientDisconnected), at(1));
+        (generation, _) = hub.join("a", Dialect::V2, at(2));
+    }
+    assert_eq!(hub.status(1), Status::Requested);
+}
