@@ -158,6 +158,8 @@ pub const MAX_KNOWN_CLIENTS: usize = 20_000;
 
 /// Attempts in a row without a byte of progress, after which a transfer fails with the last reason.
 pub const MAX_IDLE_ATTEMPTS: u32 = 5;
+/// Attempts in all: far more than 10 GB need over a line that dies every few seconds. Each costs the server the reading of what it has, however little it brings.
+pub const MAX_ATTEMPTS: u32 = 1000;
 /// Attempts at a file that changes while it is read (CONTRACT §4).
 pub const MAX_CHANGED_ATTEMPTS: u32 = 3;
 /// Attempts that may end with the wrong hash: the second mends what is here, the third begins with nothing.

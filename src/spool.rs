@@ -230,6 +230,10 @@ impl Spool {
         for entry in entries.flatten() {
             let name = entry.file_name();
             let Some(id) = name.to_str().and_then(|name| name.parse::<RequestId>().ok()) else { continue };
+            // Nothing was accepted whose record was not written: a kill came before it, or while it was being forgotten.
+            if fs::remove_dir(self.folder(id)).is_ok() {
+                continue;
+            }
             match self.recover_one(id) {
                 Ok(recovered) => found.push(recovered),
                 Err(why) => self.set_aside(id, &why),
@@ -264,13 +268,24 @@ impl Spool {
             self.remove_part(id);
             return Ok(Recovered { record, part: 0, is_saved: !was_published });
         }
-        let part = match fs::symlink_metadata(folder.join(PART)) {
-            Ok(stat) if stat.is_file() => stat.len(),
-            Ok(_) => return Err(format!("{PART} is no file")),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => 0,
-            Err(error) => return Err(format!("{PART}: {error}")),
-        };
-        Ok(Recovered { record, part, is_saved: true })
+        Ok(Recovered { record, part: self.recover_part(id), is_saved: true })
+    }
+
+    /// The length of what is left of a part. What can't be one is set aside, and the transfer begins again.
+    fn recover_part(&self, id: RequestId) -> u64 {
+        let part = self.folder(id).join(PART);
+        match fs::symlink_metadata(&part) {
+            Ok(stat) if stat.is_file() => return stat.len(),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return 0,
+            Ok(_) => log::warn!("{} is no file", part.display()),
+            Err(error) => log::warn!("{}", at(Doing::Read, &part)(error)),
+        }
+        let aside = self.state_dir().join(format!("damaged-{id}-{PART}"));
+        match fs::rename(&part, &aside) {
+            Ok(()) => log::warn!("the part of transfer {id} is set aside as {}", aside.display()),
+            Err(error) => log::warn!("{}", at(Doing::SetAside, &aside)(error)),
+        }
+        0
     }
 
     fn is_published(&self, transfer: &Transfer) -> bool {

@@ -58,7 +58,7 @@ impl Hub {
         let is_progress = entry.transfer.bytes > entry.most_bytes;
         entry.most_bytes = entry.most_bytes.max(entry.transfer.bytes);
         entry.idle_attempts = if is_progress { 0 } else { entry.idle_attempts + 1 };
-        entry.idle_attempts < limits::MAX_IDLE_ATTEMPTS
+        entry.idle_attempts < limits::MAX_IDLE_ATTEMPTS && entry.transfer.attempts < limits::MAX_ATTEMPTS
     }
 
     fn try_again(&mut self, id: RequestId, failure: Failure, now: Now, actions: &mut Vec<Action>) {

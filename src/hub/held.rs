@@ -82,11 +82,8 @@ impl Hub {
         let entry = self.entry(id);
         entry.part = entry.part.max(entry.transfer.bytes);
         let (seq, part) = (entry.seq, entry.part);
-        if part == 0 {
-            return;
-        }
-        if entry.dialect == Some(Dialect::V1) {
-            entry.part = 0; // it will start again
+        if part == 0 || entry.dialect == Some(Dialect::V1) {
+            entry.part = 0; // a v1 client will start again; and what was given up may still be there
             return actions.push(Action::Discard(id));
         }
         self.waiting_bytes += part - self.waiting_parts.insert(seq, part).unwrap_or(0);

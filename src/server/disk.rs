@@ -121,7 +121,6 @@ impl Server {
     pub(super) fn discard(&self, id: RequestId) {
         let _turn = self.saving(id);
         if self.ask(|hub| hub.is_part_given_up(id)) {
-            log::info!("the part of transfer {id} is given up: it will begin again");
             self.spool.remove_part(id);
         }
     }

@@ -16,6 +16,8 @@ pub(super) enum Doing {
     Write,
     /// Writing a record and putting it in its place.
     SaveRecord,
+    /// Setting its time.
+    Date,
     Sync,
     SyncFolder,
     Publish,
@@ -28,11 +30,12 @@ pub(super) enum Doing {
 
 impl Doing {
     #[cfg(test)]
-    const ALL: [Doing; 11] = [
+    const ALL: [Doing; 12] = [
         Doing::Take,
         Doing::MakeFolder,
         Doing::Write,
         Doing::SaveRecord,
+        Doing::Date,
         Doing::Sync,
         Doing::SyncFolder,
         Doing::Publish,
@@ -49,6 +52,7 @@ impl Doing {
             Doing::MakeFolder => "make the folder",
             Doing::Write => "write",
             Doing::SaveRecord => "save the record",
+            Doing::Date => "date",
             Doing::Sync => "sync",
             Doing::SyncFolder => "sync the folder",
             Doing::Publish => "publish",
@@ -66,6 +70,7 @@ impl Doing {
             Doing::MakeFolder => "make a folder on its disk",
             Doing::Write => "write the file to its disk",
             Doing::SaveRecord => "save the transfer's record on its disk",
+            Doing::Date => "date the file on its disk",
             Doing::Sync => "sync the file to its disk",
             Doing::SyncFolder => "sync a folder to its disk",
             Doing::Publish => "publish the file under its name",

@@ -128,8 +128,10 @@ impl Part {
     /// Nothing is certain about the part then.
     pub fn sync(&self) -> Result<(), SpoolError> {
         let cut = if self.length > self.bytes { self.file.set_len(self.bytes) } else { Ok(()) };
-        let dated = cut.and_then(|()| self.file.set_modified(SystemTime::now()));
-        dated.and_then(|()| self.file.sync_all()).map_err(at(Doing::Sync, &self.path))
+        if let Err(error) = self.file.set_modified(SystemTime::now()) {
+            log::warn!("{}", at(Doing::Date, &self.path)(error)); // some file systems leave that to the owner
+        }
+        cut.and_then(|()| self.file.sync_all()).map_err(at(Doing::Sync, &self.path))
     }
 
     /// Removes it.
