@@ -49,6 +49,12 @@ pub struct Known {
     pub was_interrupted: bool,
     pub was_restored: bool,
     pub was_mismatched: bool,
+    /// Wrong hashes since the server started.
+    pub mismatches: u32,
+    /// The bytes of its part when the server started, until it is asked for again.
+    pub restored_part: u64,
+    /// Bytes that came over the wire for it, whatever its record says.
+    pub arrived: u64,
     /// Its bytes on the wire can't be foretold: something was damaged, lost, changed or given up.
     pub is_disturbed: bool,
     opened: Vec<Opened>,
@@ -93,6 +99,8 @@ impl Ledger {
                 Some(end) => {
                     assert_eq!(end, (transfer.status, transfer.sha256), "{id} changed after its end");
                 }
+                // An end that comes of the crash itself never was; its part may be gone already.
+                None if transfer.status.is_final() && disk.has_crashed => known.is_disturbed = true,
                 None if transfer.status.is_final() => {
                     known.end = Some((transfer.status, transfer.sha256));
                     check_end(transfer, known, &self.rates, disk, seen);
@@ -107,6 +115,7 @@ impl Ledger {
         for (id, known) in &mut self.known {
             let transfer = hub.transfer(*id);
             let before = known.end.take();
+            known.mismatches = 0;
             if known.is_record_damaged {
                 continue;
             }
@@ -201,7 +210,8 @@ fn check_end(transfer: &Transfer, known: &mut Known, rates: &Rates, disk: &Disk,
 
 /// Bytes that arrived once are not sent twice: of each attempt but the last at most a page is lost, beside the hashes.
 fn check_wire(transfer: &Transfer, known: &Known, seen: &mut Coverage) {
-    let (length, wire) = (transfer.bytes, transfer.bytes_on_wire);
+    let (length, wire) = (transfer.bytes, known.arrived);
+    assert!(transfer.bytes_on_wire <= wire, "{} counts more bytes than came", transfer.request_id);
     let is_v2 = known.opened.iter().all(|opened| opened.kind == Kind::Towline);
     if length > 10_000 && wire < length / 50 {
         seen.note(Seen::UnchangedPull);
@@ -247,7 +257,16 @@ fn check_failure(transfer: &Transfer, known: &Known, rates: &Rates, seen: &mut C
         }
         // Threads that a slow disk holds count, and every attempt has one.
         FailureCode::TooManyTransfers => (rates.agent_stall > 0, None),
-        _ => (false, None),
+        FailureCode::NotShared
+        | FailureCode::NotAFile
+        | FailureCode::PermissionDenied
+        | FailureCode::ReadFailed
+        | FailureCode::Cancelled
+        | FailureCode::AgentError
+        | FailureCode::ProtocolViolation
+        | FailureCode::ServerRestarted
+        | FailureCode::FileTooLarge
+        | FailureCode::Expired => (false, None),
     };
     assert!(is_explained, "{} failed for {}: {transfer:?}", transfer.request_id, failure.code);
     if let Some(what) = what {

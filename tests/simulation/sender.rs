@@ -97,7 +97,12 @@ impl Sender {
             Stage::Following(outbound, _) => match outbound.next() {
                 Step::Await => self.stop.get() || !self.answers.borrow().is_empty(),
                 Step::Ask(_) | Step::Send { .. } | Step::Same { .. } => has_room,
-                _ => true,
+                Step::Read { .. }
+                | Step::Check
+                | Step::Reread { .. }
+                | Step::Compare
+                | Step::End
+                | Step::Changed => true,
             },
             Stage::Copying { .. } => has_room,
             Stage::Open | Stage::Refuse(_) | Stage::Over => true,

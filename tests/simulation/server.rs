@@ -101,7 +101,7 @@ impl Server {
         let (id, status) = (transfer.request_id, transfer.status);
         trace!(scene, "server: finds {id} {status} part={part}");
         let known = scene.ledger.of(id);
-        known.is_released = true;
+        (known.is_released, known.restored_part) = (true, part);
         let was_completed = known.end.is_some_and(|(end, _)| end == Status::Completed);
         let was_seen = known.told == Some(Status::Completed);
         if status == Status::Completed && !was_completed && !was_seen {
@@ -140,6 +140,8 @@ impl Server {
                 let v2 = dialect == Dialect::V2;
                 let known = scene.ledger.of(id);
                 known.was_asked_in_v1 |= !v2;
+                let part = std::mem::take(&mut known.restored_part);
+                assert!(!v2 || have >= part, "{id} has a part of {part} bytes, {have} of them are offered");
                 known.is_disturbed |= !v2; // it will begin from nothing
                 trace!(scene, "hub: asks {client} for {id} attempt={attempt} have={have} {dialect:?}");
                 let message = ToAgent::DownloadRequest {
@@ -164,7 +166,8 @@ impl Server {
                 None
             }
             Action::Discard(id) => {
-                scene.ledger.of(id).is_disturbed = true;
+                let known = scene.ledger.of(id);
+                (known.is_disturbed, known.restored_part) = (true, 0);
                 Some(Effect::Discard(id))
             }
             Action::Save(id) => Some(Effect::Save(id)),
@@ -302,7 +305,9 @@ impl Server {
         }
         scene.note(if crash == Crash::Kill { Seen::Killed } else { Seen::PowerCut });
         for known in scene.ledger.known.values_mut() {
-            known.is_disturbed |= crash == Crash::PowerCut;
+            // The part is gone already of what had ended, and the end may not be on disk.
+            let had_ended = known.end.is_some_and(|(end, _)| end != Status::Completed);
+            known.is_disturbed |= crash == Crash::PowerCut || had_ended;
             known.was_record_stale = known.is_record_stale;
         }
         for session in &self.sessions {

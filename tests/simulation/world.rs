@@ -1,6 +1,7 @@
 //! One world: a server, its disk, its clients, and the schedule that lets one of them after the other do one thing.
 
 mod checks;
+mod time;
 
 use towline::protocol::ToAgent;
 
@@ -229,7 +230,13 @@ impl World {
         match actor {
             Actor::Session(which) => server.sessions[which].can_step(&self.scene),
             Actor::Writer(which) => server.writers[which].can_step(&self.scene),
-            _ => server.keeps_time(&self.scene),
+            Actor::Timekeeper => server.keeps_time(&self.scene),
+            Actor::Operation(_)
+            | Actor::Stopper
+            | Actor::Starter
+            | Actor::Dialler(_)
+            | Actor::Reader(_)
+            | Actor::Sender(..) => true,
         }
     }
 
@@ -244,16 +251,26 @@ impl World {
 
     /// Checks the server after each of its steps, and buries it when it crashed in the middle of one; false then.
     fn look_at_the_server(&mut self) -> bool {
-        if self.scene.disk.has_crashed {
-            self.scene.note(Seen::CrashedInDiskWork);
-            let crash = self.scene.dice.pick(&[Crash::Kill, Crash::PowerCut]);
-            self.crash(crash);
-        }
-        let Some(server) = &self.server else { return false };
+        let Some(server) = &self.server else {
+            if self.scene.disk.has_crashed {
+                self.crash_in_disk_work(); // while it started
+            }
+            return false;
+        };
         let scene = &mut self.scene;
         scene.ledger.look(&server.hub, &scene.disk, &mut scene.coverage);
+        if scene.disk.has_crashed {
+            self.crash_in_disk_work();
+            return false;
+        }
         self.check_turns();
         true
+    }
+
+    fn crash_in_disk_work(&mut self) {
+        self.scene.note(Seen::CrashedInDiskWork);
+        let crash = self.scene.dice.pick(&[Crash::Kill, Crash::PowerCut]);
+        self.crash(crash);
     }
 
     pub fn crash(&mut self, crash: Crash) {
@@ -282,46 +299,6 @@ impl World {
                 self.crash(Crash::Kill);
             }
         }
-    }
-
-    /// Nobody can do anything at this moment: time passes, or somebody wants something.
-    fn idle(&mut self) {
-        if self.scene.dice.one_in(2) {
-            self.order();
-        } else if !self.let_time_pass() {
-            self.scene.time += 1000;
-        }
-    }
-
-    /// Time passes until something is due; false when nothing ever will be.
-    fn let_time_pass(&mut self) -> bool {
-        let now = self.scene.time;
-        let stall = self.scene.plan.config.stall_ms;
-        let mut due: Vec<u64> = Vec::new();
-        for client in &self.clients {
-            due.extend([client.stalls_until, client.deaf_until]);
-            match client.line {
-                None => due.push(client.dials_at),
-                Some(line) => due.extend(self.scene.lines[line].next_due(now)),
-            }
-        }
-        match &self.server {
-            None => due.push(self.starts_at),
-            Some(server) => {
-                due.extend(server.next_due());
-                due.extend(server.writers.iter().filter_map(|writer| writer.due(stall)));
-                due.extend(
-                    server.sessions.iter().filter_map(|session| self.scene.lines[session.line].next_due(now)),
-                );
-                match server.stopping {
-                    Some(Stopping::Until(at) | Stopping::Closing(at)) => due.push(at),
-                    None => {}
-                }
-            }
-        }
-        let next = due.into_iter().filter(|at| *at > now && *at < u64::MAX).min();
-        self.scene.time = next.unwrap_or(now);
-        next.is_some()
     }
 
     /// Everything is well from here on.

@@ -233,11 +233,11 @@ impl Writer {
     fn take(&mut self, piece: Piece, server: &mut Server, scene: &mut Scene) -> Stage {
         match piece {
             Piece::Payload(payload) => match self.part.store(&payload, &mut scene.disk, &mut scene.dice) {
-                Ok(()) => self.covered(payload.len() as u64, payload.len() as u64, server),
+                Ok(()) => self.covered(payload.len() as u64, payload.len() as u64, server, scene),
                 Err(trouble) => return Stage::Report(trouble.failure()),
             },
             Piece::Keep { length } => match self.part.keep(length, &mut scene.disk, &mut scene.dice) {
-                Ok(()) => self.covered(length, 0, server),
+                Ok(()) => self.covered(length, 0, server, scene),
                 Err(KeepError::Disk(trouble)) => return Stage::Report(trouble.failure()),
                 Err(KeepError::Gone) => {
                     scene.note(Seen::KeptIsGone);
@@ -265,7 +265,8 @@ impl Writer {
         self.wait(scene)
     }
 
-    fn covered(&self, bytes: u64, on_wire: u64, server: &mut Server) {
+    fn covered(&self, bytes: u64, on_wire: u64, server: &mut Server, scene: &mut Scene) {
+        scene.ledger.of(self.id).arrived += on_wire;
         server.hub.covered(self.id, self.attempt, bytes, on_wire);
     }
 
@@ -279,7 +280,7 @@ impl Writer {
     ) {
         let mut payload = Vec::new();
         write_hashes(hashes, &mut payload);
-        self.covered(0, payload.len() as u64, server);
+        self.covered(0, payload.len() as u64, server, scene);
         let header = HashesHeader { request_id: self.id, attempt: self.attempt, of, from };
         scene.lines[self.line].hashes(header, payload);
     }
@@ -324,6 +325,7 @@ fn note(code: FailureCode, server: &Server, id: RequestId, scene: &mut Scene) {
             scene.note(Seen::MismatchRetried);
             let known = scene.ledger.of(id);
             (known.was_mismatched, known.is_disturbed) = (true, true);
+            known.mismatches += 1;
         }
         FailureCode::FileChanged => scene.note(Seen::FileChangedRetried),
         FailureCode::Stalled => scene.note(Seen::StalledRetried),

@@ -168,8 +168,10 @@ fn open_part(id: RequestId, server: &Server, scene: &mut Scene) -> Result<Part, 
         Held::Nothing => (true, None),
         Held::Some { older, .. } => (false, older.as_deref()),
     };
-    let known = scene.ledger.of(id);
-    if known.was_mismatched && from_nothing {
+    let mismatches = scene.ledger.of(id).mismatches;
+    assert!(mismatches < 1 || older.is_none(), "{id} had a wrong hash, and an older download is believed");
+    if mismatches > 1 {
+        assert!(from_nothing, "{id} had two wrong hashes, and its part is believed");
         scene.note(Seen::MismatchBegunAnew);
     }
     scene.disk.part(id, from_nothing, older, &mut scene.dice).map_err(Trouble::failure)

@@ -27,6 +27,7 @@ impl World {
         let in_all: usize = slots.iter().sum();
         assert!(in_all <= config.max_concurrent, "{in_all} slots are held");
         for transfer in live() {
+            let is_connected = hub.line_of(&transfer.client_id).is_some();
             let is_ready = hub.line_of(&transfer.client_id).is_some_and(|(_, dialect)| dialect.is_some());
             let held = slots[number(&transfer.client_id)];
             assert!(held <= config.max_per_client, "{} holds {held} slots", transfer.client_id);
@@ -37,7 +38,17 @@ impl World {
                     let may = in_all < config.max_concurrent && held < config.max_per_client;
                     assert!(!may, "{id} is queued, and there is room");
                 }
-                _ => {}
+                Status::Queued => {
+                    let has_time = is_connected || transfer.expires_at.is_some();
+                    assert!(has_time, "{id} waits for ever for a client that is not there");
+                }
+                Status::Requested
+                | Status::Receiving
+                | Status::Verifying
+                | Status::Completed
+                | Status::Failed
+                | Status::Cancelled
+                | Status::Expired => {}
             }
         }
     }
