@@ -87,7 +87,9 @@ impl fmt::Display for LineEnd {
             LineEnd::Closed { code, reason } => {
                 write!(f, "closed by the peer ({code} {})", printable(reason))
             }
-            LineEnd::Silent => write!(f, "nothing heard, or nothing whole, for {} heartbeats", limits::SILENT_BEATS),
+            LineEnd::Silent => {
+                write!(f, "nothing heard, or nothing whole, for {} heartbeats", limits::SILENT_BEATS)
+            }
             LineEnd::Dropped(error) => write!(f, "connection lost: {error}"),
             LineEnd::Broken(why) => write!(f, "closed, the peer broke the rules: {}", printable(why)),
         }

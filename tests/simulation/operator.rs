@@ -54,6 +54,7 @@ impl Operation {
                 requested_by: String::new(),
                 max_rate: wish.max_rate,
                 queue_for_ms: wish.queue_for_ms,
+                idempotency: None,
             };
             match server.hub.admit(order, now) {
                 Err(Denied::NameTaken) => {}

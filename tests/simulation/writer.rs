@@ -215,7 +215,7 @@ impl Writer {
         }
         if !has_piece {
             let line = &scene.lines[self.line];
-            if line.is_waiting || line.bytes_read - self.bytes_before >= MIN_PROGRESS_BYTES {
+            if line.is_waiting || line.bytes_read - self.bytes_before >= MIN_PROGRESS_BYTES as u64 {
                 return self.wait(scene);
             }
             scene.note(Seen::StalledInTransfer);

@@ -158,8 +158,8 @@ impl Session {
 }
 
 /// The part of an attempt that has just begun, if there is room for it.
-fn open_part(id: RequestId, server: &Server, scene: &mut Scene) -> Result<Part, Failure> {
-    if scene.disk.room < server.hub.outstanding() {
+fn open_part(id: RequestId, server: &mut Server, scene: &mut Scene) -> Result<Part, Failure> {
+    if server.hub.claim_room(id, scene.disk.room).is_err() {
         scene.note(Seen::NoRoom);
         return Err(Failure::new(FailureCode::DiskFull, "no room"));
     }
