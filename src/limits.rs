@@ -62,6 +62,9 @@ pub const PAGE_BYTES: usize = 4 << 10;
 /// Blocks that are asked about, or covered by one `same`, at once: what either side then holds in hashes is at most 34 KiB, and a window of 16 MiB costs at most one round trip.
 pub const WINDOW_BLOCKS: usize = 256;
 
+/// A transfer's record on the disk: its longest texts are a file key, a path and a reason, each escaped.
+pub const MAX_RECORD_BYTES: u64 = 256 << 10;
+
 // Memory of a transfer
 
 /// Chunks between a session and its writer: enough that neither waits for the other's every step. A transfer holds these, one that is read and one that is written.

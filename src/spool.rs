@@ -15,11 +15,12 @@ mod old_downloads;
 mod part;
 
 use std::fs::{self, File};
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::hash::hash_all;
+use crate::limits;
 use crate::names::RequestId;
 use crate::record::Record;
 use crate::transfer::{Status, Transfer};
@@ -181,7 +182,7 @@ impl Spool {
     /// The part is removed then, and there is nothing under the name that was not there before.
     pub fn publish(&self, part: Part, filename: &str) -> Result<(), SpoolError> {
         let to = self.out_path(filename);
-        if let Err(error) = rename_new(&part.path, &to) {
+        if let Err(error) = part.is_in_its_place().and_then(|()| rename_new(&part.path, &to)) {
             part.discard();
             let error = match error.kind() {
                 io::ErrorKind::NotFound => {
@@ -208,9 +209,7 @@ impl Spool {
     /// # Errors
     /// `NotFound` when it was removed since.
     pub fn open_download(&self, filename: &str) -> io::Result<File> {
-        let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32; // nor does a pipe block
-        let opened = fs::OpenOptions::new().read(true).custom_flags(flags).open(self.out_path(filename));
-        opened.map_err(|error| match Errno::from_io_error(&error) {
+        open_plainly(&self.out_path(filename)).map_err(|error| match Errno::from_io_error(&error) {
             Some(Errno::LOOP) => io::ErrorKind::NotFound.into(), // a link has taken its name
             _ => error,
         })
@@ -245,7 +244,7 @@ impl Spool {
 
     fn recover_one(&self, id: RequestId) -> Result<Recovered, String> {
         let folder = self.folder(id);
-        let text = fs::read(folder.join(RECORD)).map_err(|error| format!("{RECORD}: {error}"))?;
+        let text = read_record(&folder.join(RECORD)).map_err(|error| format!("{RECORD}: {error}"))?;
         let mut record: Record =
             serde_json::from_slice(&text).map_err(|error| format!("{RECORD}: {error}"))?;
         let transfer = &mut record.transfer;
@@ -324,6 +323,23 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         }
         Err(error) => Err(error.into()),
     }
+}
+
+/// Reads a record, if it is a file and no longer than one can be.
+fn read_record(path: &Path) -> io::Result<Vec<u8>> {
+    let file = open_plainly(path)?;
+    let (stat, mut text) = (file.metadata()?, Vec::new());
+    if !stat.is_file() || stat.len() > limits::MAX_RECORD_BYTES {
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "no file, or too long for a record"));
+    }
+    file.take(limits::MAX_RECORD_BYTES).read_to_end(&mut text)?;
+    Ok(text)
+}
+
+/// Opens for reading, without following a link or waiting for the other end of a pipe.
+fn open_plainly(path: &Path) -> io::Result<File> {
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
+    fs::OpenOptions::new().read(true).custom_flags(flags).open(path)
 }
 
 fn remove_if_there(path: &Path) -> Result<(), SpoolError> {

@@ -6,6 +6,7 @@
 
 mod answers;
 mod files;
+mod listings;
 mod sender;
 mod session;
 mod stop;

@@ -19,7 +19,6 @@ use crate::names::{RequestId, Sha256Hash};
 use crate::outbound::Question;
 use crate::protocol::{Dialect, HashesHeader, ToAgent, ToServer, Violation, parse_text, to_text, unpack};
 use crate::refusal::{Refusal, RefusalCode};
-use crate::shares::listing::Listing;
 
 /// One line's session, as its reader and its transfers share it.
 pub(super) struct Session<'a> {
@@ -30,7 +29,7 @@ pub(super) struct Session<'a> {
 }
 
 #[derive(Default)]
-struct Transfers {
+pub(super) struct Transfers {
     /// Removing one stops its transfer.
     running: HashMap<RequestId, Running>,
     /// What was sent lately, for comparing with what the server computed.
@@ -41,7 +40,7 @@ struct Transfers {
     /// Counts what was started.
     serial: u64,
     /// Folders that are being listed.
-    listings: usize,
+    pub(super) listings: usize,
 }
 
 /// A transfer that is being sent.
@@ -226,39 +225,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Lists in a thread: a folder may be large, its disk slow, and the answer long.
-    fn list<'scope>(&'scope self, id: RequestId, path: Option<String>, scope: &'scope Scope<'scope, '_>) {
-        if self.agent.stopping.is_told() {
-            return self.refuse(id, None, &Refusal::new(RefusalCode::TooManyTransfers, "this agent stops"));
-        }
-        {
-            let mut transfers = self.lock();
-            if transfers.listings == limits::MAX_LISTINGS {
-                drop(transfers);
-                let busy = Refusal::new(RefusalCode::TooManyTransfers, "other folders are being listed");
-                return self.refuse(id, None, &busy);
-            }
-            transfers.listings += 1;
-        }
-        let list = move || {
-            match self.agent.files.list(path.as_deref()) {
-                Ok(Listing { entries, truncated }) => {
-                    let answer = ToServer::Listing { request_id: id, entries, truncated };
-                    // A line that is gone ends its reader, which says so.
-                    let _gone = self.outbox.send_text(&to_text(&answer));
-                }
-                Err(refusal) => self.refuse(id, None, &refusal),
-            }
-            self.lock().listings -= 1;
-        };
-        let builder = thread::Builder::new().name("list".to_owned()).stack_size(limits::SMALL_STACK);
-        if let Err(error) = builder.spawn_scoped(scope, list) {
-            self.lock().listings -= 1;
-            let none = format!("no thread for it: {error}");
-            self.refuse(id, None, &Refusal::new(RefusalCode::TooManyTransfers, none));
-        }
-    }
-
     /// An attempt has ended.
     fn over(&self, id: RequestId, serial: u64) {
         let mut transfers = self.lock();
@@ -313,7 +279,7 @@ impl<'a> Session<'a> {
         self.say(&ToServer::Error { request_id: Some(id), code, message, attempt });
     }
 
-    fn lock(&self) -> MutexGuard<'_, Transfers> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, Transfers> {
         self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

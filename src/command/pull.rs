@@ -246,10 +246,11 @@ fn gave_up(transfer: &Transfer) -> String {
 
 /// One line on a transfer that ended otherwise.
 pub fn ended(transfer: &Transfer) -> String {
-    let why = transfer
-        .failure
-        .as_ref()
-        .map_or(String::new(), |failure| format!(": {}", printable(&failure.to_string())));
+    let why = transfer.failure.as_ref().map_or(String::new(), |failure| {
+        let says_it_already = failure.code.as_str() == transfer.status.as_str();
+        let text = if says_it_already { failure.message.clone() } else { failure.to_string() };
+        format!(": {}", printable(&text))
+    });
     format!("{}: {}{why} (transfer {})", transfer.client_id, transfer.status, transfer.request_id)
 }
 

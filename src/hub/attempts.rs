@@ -110,14 +110,16 @@ impl Hub {
         self.clients.get(client).is_some_and(|known| known.ready().is_some())
     }
 
-    /// Puts a transfer at the head of its client's queue.
+    /// Puts a transfer back in its client's queue, where it stood: first come, first served.
     pub(super) fn requeue(&mut self, id: RequestId) {
         self.set_due(id, None);
         let entry = self.entry(id);
         entry.transfer.status = Status::Queued;
         entry.transfer.expires_at = None;
-        let client = entry.transfer.client_id.clone();
-        self.clients.entry(client.clone()).or_default().queue.push_front(id);
+        let (client, seq) = (entry.transfer.client_id.clone(), entry.seq);
+        let queue = &mut self.clients.entry(client.clone()).or_default().queue;
+        let at = queue.partition_point(|other| self.transfers[other].seq < seq);
+        queue.insert(at, id);
         self.turns.join(&client);
     }
 

@@ -195,8 +195,8 @@ impl Hub {
             let entry = &self.transfers[&id];
             match entry.transfer.status {
                 Status::Requested => self.interrupt(id, client_is_gone(), now, &mut actions),
-                // One that has a time to expire already waits for its client.
-                Status::Queued if entry.transfer.expires_at.is_none() && !entry.unsaved => {
+                // One that has a time to expire already waits for its client; after a stop it is queued again.
+                Status::Queued if entry.transfer.expires_at.is_none() && !entry.unsaved && !self.stopping => {
                     self.interrupt(id, client_is_gone(), now, &mut actions);
                 }
                 _ => {}
@@ -239,13 +239,11 @@ impl Hub {
         }
     }
 
-    /// Puts what waited for this client back in its queue, in order, before what came later.
+    /// Puts what waited for this client back in its queue.
     fn wake(&mut self, client: &ClientId) {
         let known = self.clients.get_mut(client).expect("a client that registers is known");
         let waiting = std::mem::take(&mut known.waiting);
-        for id in waiting.into_iter().rev() {
-            self.requeue(id);
-        }
+        waiting.into_iter().for_each(|id| self.requeue(id));
         if !self.clients[client].queue.is_empty() {
             self.turns.join(client);
         }

@@ -254,7 +254,9 @@ impl Hub {
         self.reserved.insert(transfer.filename.clone());
         transfer.bytes = part;
         self.insert(Entry { most_bytes: part, part, ..Entry::new(record) });
-        self.part_waits(id, &mut actions);
+        if part > 0 {
+            self.part_waits(id, &mut actions);
+        }
         self.set_due(id, expires_at.map(|at| now.mono + at.saturating_sub(now.wall)));
         let known = self.clients.entry(client.clone()).or_default();
         if is_queued {

@@ -1,14 +1,16 @@
 //! `GET /transfers/:requestId/file`: the verified bytes, whole or in part (RFC 9110, sections 13 and 14).
 
-use std::fs::File;
+use std::fs::{File, Metadata};
 use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
+use std::time::UNIX_EPOCH;
 
 use tiny_http::{Header, Request, Response};
 
 use super::Server;
 use super::control::{Turn, header};
 use super::replies::{self, Answer};
+use crate::hash::hash_all;
 use crate::names::{RequestId, Sha256Hash};
 use crate::transfer::{Status, Transfer};
 
@@ -52,7 +54,20 @@ pub(super) fn serve(server: &Arc<Server>, id: RequestId, request: &Request) -> R
         );
     }
     let headers = headers(&transfer, hash, &etag, part, size);
-    Ok(Turn::Thread(Box::new(move |request| send(file, part, size, headers, request))))
+    let is_touched = is_touched(&transfer, &metadata);
+    Ok(Turn::Thread(Box::new(move |request| {
+        if is_touched && hash_all(&file).map(|(now, _)| now).ok() != Some(hash) {
+            return changed().send(request);
+        }
+        send(file, part, size, headers, request);
+    })))
+}
+
+/// Whether the file was written to, or only touched, since it was published. A file system's times may be coarse.
+fn is_touched(transfer: &Transfer, metadata: &Metadata) -> bool {
+    let since_epoch = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
+    let modified = since_epoch.map_or(u64::MAX, |at| at.as_millis() as u64);
+    modified > transfer.finished_at.unwrap_or(0)
 }
 
 fn changed() -> Answer {

@@ -182,7 +182,7 @@ impl<'s> Session<'s> {
         if running.writer.is_some() {
             self.hand_over(id, Piece::Fail(failure));
         } else {
-            log::warn!("transfer {id} of {} attempt={attempt} failed: {failure}", self.client);
+            log::warn!("transfer {id} of {} attempt={attempt} ended: {failure}", self.client);
             self.server.act(|hub, now| hub.attempt_failed(id, attempt, failure, now));
         }
         self.running.remove(&id);

@@ -171,6 +171,7 @@ impl Writer<'_> {
         };
         match self.server.spool.publish(part, &filename) {
             Ok(()) => {
+                log::info!("transfer {id} of {} is completed: {filename}", self.client);
                 self.server.lock().stops.remove(&id);
                 self.server.act(|hub, now| hub.complete(id, now));
                 self.tell(computed, true);
@@ -187,7 +188,7 @@ impl Writer<'_> {
     }
 
     fn report(&self, failure: Failure) {
-        log::warn!("transfer {} of {} attempt={} failed: {failure}", self.id, self.client, self.attempt);
+        log::warn!("transfer {} of {} attempt={} ended: {failure}", self.id, self.client, self.attempt);
         self.server.lock().stops.remove(&self.id);
         self.server.act(|hub, now| hub.attempt_failed(self.id, self.attempt, failure, now));
     }

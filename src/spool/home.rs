@@ -6,10 +6,12 @@
 
 use std::fs::{self, DirBuilder, File, Metadata, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Mutex, PoisonError};
+
+use rustix::fs::OFlags;
 
 use super::error::{Doing, SpoolError, at};
 
@@ -95,7 +97,8 @@ fn take(upload_dir: &Path, state_dir: &Path) -> Result<Lock, SpoolError> {
         _ => {}
     }
     let path = state_dir.join(LOCK);
-    let open = OpenOptions::new().write(true).create(true).truncate(false).open(&path);
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32; // nor does a pipe block
+    let open = OpenOptions::new().write(true).create(true).truncate(false).custom_flags(flags).open(&path);
     let file = open.map_err(at(Doing::Write, &path))?;
     file.try_lock().map_err(|error| {
         let busy = || io::Error::new(io::ErrorKind::ResourceBusy, "another towline-server runs there");

@@ -7,7 +7,7 @@
 
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::SystemTime;
 
@@ -132,6 +132,16 @@ impl Part {
             log::warn!("{}", at(Doing::Date, &self.path)(error)); // some file systems leave that to the owner
         }
         cut.and_then(|()| self.file.sync_all()).map_err(at(Doing::Sync, &self.path))
+    }
+
+    /// Whether what has the part's name is still the file that was hashed, as long as it was then.
+    ///
+    /// # Errors
+    /// `NotFound` when it is not.
+    pub(super) fn is_in_its_place(&self) -> io::Result<()> {
+        let (ours, there) = (self.file.metadata()?, std::fs::symlink_metadata(&self.path)?);
+        let is_ours = (ours.dev(), ours.ino()) == (there.dev(), there.ino()) && ours.len() == self.bytes;
+        if is_ours { Ok(()) } else { Err(io::ErrorKind::NotFound.into()) }
     }
 
     /// Removes it.

@@ -156,6 +156,22 @@ fn a_file_that_was_removed_since_is_410() {
 }
 
 #[test]
+fn a_file_that_was_changed_since_is_410_and_one_that_was_only_touched_is_not() {
+    let (server, _client, path) = completed("pos.db", b"content");
+    let transfer = server.get(&path.replace("/file", "")).expect(200);
+    let file = server.uploads.join(transfer["filename"].as_str().unwrap());
+    let later = std::time::SystemTime::now() + std::time::Duration::from_secs(5);
+    let touch = || std::fs::File::options().append(true).open(&file).unwrap().set_modified(later).unwrap();
+
+    touch();
+    assert_eq!(server.get(&path).body, b"content");
+
+    std::fs::write(&file, b"CONTENT").unwrap();
+    touch();
+    assert_eq!(server.get(&path).status, 410);
+}
+
+#[test]
 fn a_caller_that_takes_a_file_and_stops_reading_disturbs_nobody() {
     let content = random_bytes(5, 20_000_000);
     let (server, mut client, path) = completed("pos.db", &content);

@@ -38,13 +38,26 @@ fn interrupted_and_back() {
         [],
         "the old session can't undo its successor"
     );
-    assert_eq!(hub.transfer(id(1)).unwrap().attempts, 2);
+    // First come, first served, whoever was noticed first to be interrupted.
+    assert_eq!([1, 2, 3, 4].map(|n| hub.transfer(id(n)).unwrap().attempts), [2, 2, 0, 0]);
     hub.disconnect(&client("a"), next, 0, at(10));
     let day = 24 * 3600;
     let actions = hub.tick(at(10 + day));
     assert_eq!(actions.iter().filter(|action| matches!(action, Action::Tell(_))).count(), 4);
     assert_eq!(hub.status(4), Status::Expired);
     hub.check();
+}
+
+#[test]
+fn what_is_queued_at_a_stop_stays_queued() {
+    let mut hub = Hub::new(config());
+    let (generation, _) = hub.join("a", Dialect::V2, at(0));
+    for number in 1..=3 {
+        hub.order(number, "a", at(0));
+    }
+    hub.stop();
+    hub.disconnect(&client("a"), generation, 0, at(1));
+    assert_eq!([1, 2, 3].map(|n| hub.status(n)), [Status::Interrupted, Status::Interrupted, Status::Queued]);
 }
 
 #[test]
