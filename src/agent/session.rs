@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
@@ -26,6 +27,8 @@ pub(super) struct Session<'a> {
     pub(super) outbox: Arc<Outbox>,
     pub(super) dialect: Dialect,
     transfers: Mutex<Transfers>,
+    /// Bytes of a file were sent. Beside the mutex: it is noted with each chunk.
+    progressed: AtomicBool,
 }
 
 #[derive(Default)]
@@ -34,7 +37,6 @@ pub(super) struct Transfers {
     running: HashMap<RequestId, Running>,
     /// What was sent lately, for comparing with what the server computed.
     sent: VecDeque<(RequestId, Sha256Hash)>,
-    progressed: bool,
     /// Threads that send; more than `running` while stopped ones come to their end.
     threads: usize,
     /// Counts what was started.
@@ -83,7 +85,13 @@ impl<'a> Session<'a> {
             }
         };
         let outbox = line.outbox().clone();
-        let session = Session { agent, outbox, dialect, transfers: Mutex::default() };
+        let session = Session {
+            agent,
+            outbox,
+            dialect,
+            transfers: Mutex::default(),
+            progressed: AtomicBool::new(false),
+        };
         let mut come_back_after = None;
         let mut next_heartbeat = Instant::now() + limits::V1_HEARTBEAT;
         if dialect == Dialect::V1 {
@@ -110,7 +118,7 @@ impl<'a> Session<'a> {
             stop
         });
         // Whoever breaks the rules each time would otherwise be dialled again at once each time.
-        let progressed = matches!(stop, Stop::Line(_)) && session.lock().progressed;
+        let progressed = matches!(stop, Stop::Line(_)) && session.progressed.load(Relaxed);
         ended(&stop, progressed, come_back_after)
     }
 
@@ -260,7 +268,7 @@ impl<'a> Session<'a> {
 
     /// Notes that bytes of a file were sent.
     pub(super) fn progressed(&self) {
-        self.lock().progressed = true;
+        self.progressed.store(true, Relaxed);
     }
 
     /// Posts a message. A line that is gone ends its reader, which says so.
