@@ -20,13 +20,14 @@ use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use crate::hash::hash_all;
+use crate::hub::Held;
 use crate::limits;
 use crate::names::RequestId;
 use crate::record::Record;
 use crate::transfer::{Status, Transfer};
 use error::{Doing, at};
 use home::{Home, sync_folder};
-pub use part::{Begin, KeepError, Part};
+pub use part::{KeepError, Part};
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -149,15 +150,15 @@ impl Spool {
     ///
     /// # Errors
     /// When it can't be made.
-    pub fn part(&self, id: RequestId, begin: Begin<'_>) -> Result<Part, SpoolError> {
+    pub fn part(&self, id: RequestId, held: &Held) -> Result<Part, SpoolError> {
         let path = self.make_folder(id)?.join(PART);
         let mut options = fs::OpenOptions::new();
-        options.read(true).write(true).create(true).truncate(matches!(begin, Begin::Empty));
+        options.read(true).write(true).create(true).truncate(*held == Held::Nothing);
         let file = options.open(&path).map_err(at(Doing::Write, &path))?;
         let length = file.metadata().map_err(at(Doing::Read, &path))?.len();
-        let older = match begin {
-            Begin::WithWhatIsHere { older: Some(older) } => self.older(older),
-            Begin::WithWhatIsHere { older: None } | Begin::Empty => None,
+        let older = match held {
+            Held::Some { older: Some(older), .. } => self.older(older),
+            Held::Some { older: None, .. } | Held::Nothing => None,
         };
         Ok(Part::new(file, path, length, older))
     }

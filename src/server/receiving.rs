@@ -12,13 +12,13 @@ use crossbeam_channel::{SendTimeoutError, Sender, TrySendError, bounded};
 use super::Server;
 use super::session::Session;
 use super::writer::{Piece, Writer};
-use crate::hub::{Begun, Expected, Held};
+use crate::hub::{Begun, Expected};
 use crate::inbound::{Action, Event, Inbound};
 use crate::limits;
 use crate::line::Bytes;
 use crate::names::{RequestId, printable};
 use crate::protocol::{Dialect, Ends, Violation};
-use crate::spool::{Begin, Part};
+use crate::spool::Part;
 use crate::transfer::{Failure, FailureCode};
 
 /// A transfer that this session is receiving, or has just asked for.
@@ -193,12 +193,8 @@ impl Server {
     /// The part of an attempt that has just begun.
     fn part(&self, id: RequestId) -> Result<Part, Failure> {
         let held = self.ask(|hub| hub.held(id));
-        let begin = match &held {
-            Held::Nothing => Begin::Empty,
-            Held::Some { older, .. } => Begin::WithWhatIsHere { older: older.as_deref() },
-        };
         let _turn = self.saving(id); // whoever gives up parts looks whether this one is in use
-        self.spool.part(id, begin).map_err(|error| {
+        self.spool.part(id, &held).map_err(|error| {
             log::error!("transfer {id}: {error}");
             error.failure()
         })

@@ -18,18 +18,6 @@ use crate::hash::Hasher;
 use crate::limits::BLOCK_BYTES;
 use crate::names::Sha256Hash;
 
-/// What an attempt begins with.
-#[derive(Debug, Clone, Copy)]
-pub enum Begin<'a> {
-    /// Nothing: what is here is thrown away.
-    Empty,
-    /// What an earlier attempt left, and this download of an earlier state of the file.
-    WithWhatIsHere {
-        /// Its name.
-        older: Option<&'a str>,
-    },
-}
-
 /// Why bytes that were here can't be kept.
 #[derive(Debug)]
 pub enum KeepError {
@@ -197,11 +185,16 @@ mod tests {
 
     use super::*;
     use crate::hash::hash_all;
+    use crate::hub::Held;
     use crate::names::RequestId;
     use crate::spool::Spool;
 
     fn id() -> RequestId {
         RequestId::from_random([9; 16])
+    }
+
+    fn here(older: Option<&str>) -> Held {
+        Held::Some { bytes: 1, older: older.map(str::to_owned) }
     }
 
     struct Scene {
@@ -217,8 +210,8 @@ mod tests {
             Scene { folder, spool }
         }
 
-        fn part(&self, begin: Begin<'_>) -> Part {
-            self.spool.part(id(), begin).unwrap()
+        fn part(&self, held: &Held) -> Part {
+            self.spool.part(id(), held).unwrap()
         }
 
         fn content(&self) -> Vec<u8> {
@@ -240,10 +233,10 @@ mod tests {
     fn an_attempt_goes_on_in_place_where_the_last_one_stopped() {
         let scene = Scene::new("resume");
         let whole = bytes(300_000, 1);
-        let mut first = scene.part(Begin::Empty);
+        let mut first = scene.part(&Held::Nothing);
         first.store(&whole[..200_000]).unwrap();
         drop(first);
-        let mut second = scene.part(Begin::WithWhatIsHere { older: None });
+        let mut second = scene.part(&here(None));
         assert_eq!(second.block_hashes(0, 9).len(), 4);
         assert_eq!(second.block_hashes(2, 1), [block_hash(&whole[131_072..196_608])]);
         assert_eq!(second.page_hashes(&[2, 3]).len(), 16 + 1);
@@ -264,12 +257,12 @@ mod tests {
         let (old, mut new) = (bytes(300_000, 1), bytes(300_000, 1));
         new[50_000..150_000].fill(7);
         fs::write(scene.folder.join("old.bin"), &old).unwrap();
-        let begin = Begin::WithWhatIsHere { older: Some("old.bin") };
-        let mut first = scene.part(begin);
+        let held = here(Some("old.bin"));
+        let mut first = scene.part(&held);
         first.keep(50_000).unwrap();
         first.store(&new[50_000..100_000]).unwrap();
         drop(first);
-        let mut second = scene.part(begin);
+        let mut second = scene.part(&held);
         assert_eq!(second.block_hashes(0, 9).len(), 5);
         let mixed = [&new[..100_000], &old[100_000..]].concat();
         assert_eq!(second.block_hashes(1, 1), [block_hash(&mixed[65_536..131_072])], "part, then download");
@@ -283,14 +276,14 @@ mod tests {
     #[test]
     fn a_file_that_became_shorter() {
         let scene = Scene::new("shorter");
-        let mut first = scene.part(Begin::Empty);
+        let mut first = scene.part(&Held::Nothing);
         first.store(&bytes(100_000, 1)).unwrap();
         drop(first);
-        let mut second = scene.part(Begin::WithWhatIsHere { older: Some("there-is-none") });
+        let mut second = scene.part(&here(Some("there-is-none")));
         second.keep(10).unwrap();
         second.sync().unwrap();
         assert_eq!(scene.content().len(), 10);
         drop(second);
-        assert_eq!(scene.part(Begin::Empty).block_hashes(0, 9), [block_hash(b"")], "thrown away");
+        assert_eq!(scene.part(&Held::Nothing).block_hashes(0, 9), [block_hash(b"")], "thrown away");
     }
 }
