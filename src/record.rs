@@ -19,12 +19,6 @@ pub struct Record {
     pub idempotency: Option<Idempotency>,
 }
 
-impl From<Transfer> for Record {
-    fn from(transfer: Transfer) -> Record {
-        Record { transfer, idempotency: None }
-    }
-}
-
 /// A request that may be repeated: it is the same one when all three are equal.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Idempotency {

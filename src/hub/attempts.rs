@@ -47,13 +47,13 @@ impl Hub {
                 entry.mismatched_attempts += 1;
                 entry.mismatched_attempts < limits::MAX_MISMATCHED_ATTEMPTS
             }
-            FailureCode::Stalled if tells_attempts_apart => self.has_progressed(id),
+            FailureCode::Stalled if tells_attempts_apart => self.count_attempt(id),
             _ => false,
         }
     }
 
-    /// Counts an attempt; says whether there was progress lately.
-    fn has_progressed(&mut self, id: RequestId) -> bool {
+    /// Counts an attempt that came to nothing; says whether another one may get further.
+    fn count_attempt(&mut self, id: RequestId) -> bool {
         let entry = self.entry(id);
         let is_progress = entry.transfer.bytes > entry.most_bytes;
         entry.most_bytes = entry.most_bytes.max(entry.transfer.bytes);
@@ -74,7 +74,7 @@ impl Hub {
     /// The client is gone: the transfer waits for it, unless it has come to nothing too often.
     pub(super) fn interrupt(&mut self, id: RequestId, failure: Failure, now: Now, actions: &mut Vec<Action>) {
         let was_running = self.entry(id).transfer.status != Status::Queued;
-        if was_running && !self.has_progressed(id) {
+        if was_running && !self.count_attempt(id) {
             return self.end(id, Status::Failed, Some(failure), now, actions);
         }
         self.wait_for_client(id, failure, now, actions);

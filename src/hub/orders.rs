@@ -105,8 +105,10 @@ impl Hub {
         if let Some(request) = self.earlier(order.idempotency.as_ref(), now)? {
             if let Some(id) = request.transfers.get(&order.client_id) {
                 let entry = &self.transfers[id];
-                let again = || Admitted::Again(entry.transfer.clone());
-                return Ok(if entry.unsaved { Admitted::Pending(*id) } else { again() });
+                return Ok(match entry.unsaved {
+                    true => Admitted::Pending(*id),
+                    false => Admitted::Again(entry.transfer.clone()),
+                });
             }
             order.batch_id = request.batch_id;
         }
@@ -224,13 +226,12 @@ impl Hub {
     /// Transfers come oldest first. What was in the middle of something is shown as `why` says, and has `part` bytes.
     pub fn restore(
         &mut self,
-        record: impl Into<Record>,
+        mut record: Record,
         part: u64,
         why: crate::transfer::Failure,
         now: Now,
     ) -> Vec<Action> {
         let mut actions = Vec::new();
-        let mut record: Record = record.into();
         let transfer = &mut record.transfer;
         let id = transfer.request_id;
         self.clients.entry(transfer.client_id.clone()).or_default();

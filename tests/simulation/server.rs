@@ -7,6 +7,7 @@ use std::rc::Rc;
 use towline::hub::{Action, Hub, Now};
 use towline::names::{ClientId, RequestId};
 use towline::protocol::{Dialect, ToAgent};
+use towline::record::Record;
 use towline::transfer::{Failure, FailureCode, Status, Transfer};
 
 use crate::coverage::Seen;
@@ -114,7 +115,8 @@ impl Server {
             scene.note(Seen::PartRestored);
         }
         let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
-        let effects = self.act(scene, |hub, now| hub.restore(transfer, part, why, now));
+        let record = Record { transfer, idempotency: None };
+        let effects = self.act(scene, |hub, now| hub.restore(record, part, why, now));
         effects.into_iter().for_each(|effect| self.perform(scene, effect));
     }
 

@@ -126,8 +126,8 @@ fn the_download_that_ended_last_counts_not_the_one_that_was_asked_for_last() {
     assert_eq!(held_for(&mut hub, "a", None), some(10, Some("a-1")));
     let mut restarted = Hub::new(config());
     for number in [1, 2] {
-        let transfer = hub.transfer(id(number)).unwrap().clone();
-        restarted.restore(transfer, 0, failure(FailureCode::ServerRestarted), at(3));
+        let record = hub.record(id(number)).unwrap();
+        restarted.restore(record, 0, failure(FailureCode::ServerRestarted), at(3));
     }
     restarted.join("a", Dialect::V2, at(3));
     assert_eq!(held_for(&mut restarted, "a", None), some(10, Some("a-1")), "and after a restart");

@@ -14,12 +14,7 @@ fn after_a_restart() {
     before.complete(id(1), at(1));
     let mut hub = Hub::new(config());
     for number in 1..=3 {
-        hub.restore(
-            before.transfer(id(number)).unwrap().clone(),
-            0,
-            failure(FailureCode::ServerRestarted),
-            at(2),
-        );
+        hub.restore(before.record(id(number)).unwrap(), 0, failure(FailureCode::ServerRestarted), at(2));
     }
     hub.check();
     assert_eq!(

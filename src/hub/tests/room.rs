@@ -62,8 +62,8 @@ fn after_a_restart_parts_wait_within_the_same_bound() {
     let mut hub = Hub::new(Config { max_spool_bytes: 700, ..config() });
     let mut given_up = Vec::new();
     for (number, part) in [(1, 300), (2, 0), (3, 500)] {
-        let transfer = before.transfer(id(number)).unwrap().clone();
-        let actions = hub.restore(transfer, part, failure(FailureCode::ServerRestarted), at(2));
+        let record = before.record(id(number)).unwrap();
+        let actions = hub.restore(record, part, failure(FailureCode::ServerRestarted), at(2));
         given_up.extend(discarded(&actions));
         hub.check();
     }

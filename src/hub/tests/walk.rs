@@ -123,7 +123,7 @@ impl Walk {
             let part =
                 if entry.transfer.status.is_final() { 0 } else { entry.part.max(entry.transfer.bytes) };
             let why = failure(FailureCode::ServerRestarted);
-            actions.extend(hub.restore(entry.transfer.clone(), part, why, now));
+            actions.extend(hub.restore(self.hub.record(*seq).expect("known"), part, why, now));
             hub.check();
         }
         self.hub = hub;
