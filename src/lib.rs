@@ -9,8 +9,9 @@
 //! | 1 protocol | [`protocol`] |
 //! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`] |
 //! | 3 edges | [`mod@line`], [`spool`], [`shares`], [`settings`] |
-//! | 4 shells | [`server`], [`agent`], [`command`] |
+//! | 4 shells | [`server`], [`admin`], [`agent`], [`command`] |
 
+pub mod admin;
 pub mod agent;
 pub mod backoff;
 pub mod blocks;

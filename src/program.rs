@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::io::{self, Write};
 
+use crate::admin;
 use crate::exit::Exit;
 use crate::logging;
 use crate::settings::{
@@ -36,8 +37,12 @@ fn print(text: &str) -> Exit {
     }
 }
 
-/// `towline-server`, which is also `towline server`.
+/// `towline-server`, which is also `towline server`: a subcommand, or the server itself.
 pub fn server(args: impl Iterator<Item = OsString>) -> Exit {
+    let mut args = args.peekable();
+    if let Some(ended) = admin::run(&mut args) {
+        return ended;
+    }
     start(&settings::SERVER, args, |given| {
         given.no_arguments()?;
         let settings = ServerSettings::read(given)?;
