@@ -4,7 +4,7 @@
 //! would hammer at a server that accepts and closes.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::session::Session;
@@ -18,6 +18,7 @@ use crate::limits;
 use crate::line::{Keeping, Line, Probe, handshake, http};
 use crate::names::{ClientId, printable};
 use crate::protocol::{Dialect, ToAgent, to_text};
+use crate::stream::Stream;
 
 /// A no, as it is answered.
 struct No {
@@ -35,13 +36,7 @@ impl No {
 
 /// Serves a client until its line ends, or refuses it.
 /// Its ticket for the door is given back when it is in, or has been answered.
-pub(super) fn serve(
-    server: &Arc<Server>,
-    socket: TcpStream,
-    peer: SocketAddr,
-    head: Head,
-    ticket: Ticket<'_>,
-) {
+pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head: Head, ticket: Ticket<'_>) {
     let socket = Arc::new(socket);
     match open(server, &socket, peer, head) {
         Ok((client, generation, line)) => {
@@ -57,7 +52,7 @@ pub(super) fn serve(
 
 fn open(
     server: &Server,
-    socket: &Arc<TcpStream>,
+    socket: &Arc<Stream>,
     peer: SocketAddr,
     head: Head,
 ) -> Result<(ClientId, u64, Line), No> {
@@ -163,7 +158,7 @@ fn enter(
     peer: SocketAddr,
     line: &Line,
     response: &[u8],
-    mut socket: &TcpStream,
+    mut socket: &Stream,
 ) -> Result<u64, No> {
     let now = server.now();
     let (outbox, pulse) = (line.outbox().clone(), line.pulse().clone());
