@@ -34,12 +34,21 @@ use crate::limits;
 use backlog::Backlog;
 use budget::Budgets;
 use chain::Chain;
-pub use event::{About, AgentEvent, Entry, Event, Who, cut};
+pub use event::{About, AgentEvent, Entry, Event, Who, clean_name, cut, operator_name};
 pub use line::Link;
 use place::Place;
 
 /// The name of the server's log, in `UPLOAD_DIR/.towline`.
 pub const SERVERS: &str = "audit.jsonl";
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// It has its line.
+    Written,
+    /// It is counted.
+    LeftOut,
+}
 
 /// A log that is written to.
 #[derive(Debug)]
@@ -94,18 +103,18 @@ impl Log {
     ///
     /// # Errors
     /// When the disk does not take it. It waits in memory then, and is tried again.
-    pub fn note(&self, entry: &impl Entry) -> io::Result<()> {
+    pub fn note(&self, entry: &impl Entry) -> io::Result<Noted> {
         let mut state = self.shared.lock();
         if entry.kind().is_some_and(|kind| !state.budgets.allow(kind, self.shared.mono())) {
             drop(state);
             self.wake();
-            return Ok(());
+            return Ok(Noted::LeftOut);
         }
         state.backlog.push(clock::now_ms(), line::body(entry));
         let written = self.shared.write(&mut state);
         drop(state);
         self.wake();
-        written
+        written.map(|()| Noted::Written)
     }
 
     /// Whether all lines are in the file.

@@ -3,6 +3,8 @@
 //!
 //! A subcommand's name is one word or two. Results go to stdout; what went wrong is printed once, in one line.
 
+mod audit;
+
 use std::ffi::OsString;
 use std::iter::Peekable;
 
@@ -17,7 +19,7 @@ struct Command {
 }
 
 /// Each is named `towline-server <one word or two>`.
-static COMMANDS: &[Command] = &[];
+static COMMANDS: &[Command] = &[Command { program: &audit::VERIFY, work: audit::verify }];
 
 impl Command {
     fn words(&self) -> impl Iterator<Item = &'static str> {

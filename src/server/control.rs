@@ -10,6 +10,7 @@ use tiny_http::{Method, Request};
 use super::parked::{Wants, about};
 use super::replies::{self, Answer};
 use super::{Server, file, orders};
+use crate::audit::{Event, Who, operator_name};
 use crate::door::query::{decode_segment, parse_query, split_target};
 use crate::hub::{ClientView, Cursor, Filter, Uncancellable};
 use crate::limits;
@@ -48,10 +49,14 @@ pub(super) fn serve(server: &Arc<Server>, http: &tiny_http::Server) {
 fn take(server: &Arc<Server>, mut request: Request) {
     let turn = route(server, &mut request).unwrap_or_else(Turn::Answer);
     match turn {
-        Turn::Answer(answer) => server.answer(request, answer),
+        Turn::Answer(answer) => {
+            server.audit_refusal(&request, &answer);
+            server.answer(request, answer);
+        }
         Turn::Park(id, wants, seconds) => park(server, id, wants, seconds, request),
         Turn::Listing(outbox, path) => {
             let id = random::request_id();
+            let requested_by = Some(operator_name(&caller(&request)));
             let due = server.now().mono + limits::LISTING_TIME.as_millis() as u64;
             let mut state = server.lock();
             let parked = state.parked.park(id, Wants::Listing, due, request);
@@ -59,7 +64,7 @@ fn take(server: &Arc<Server>, mut request: Request) {
             drop(state);
             // Asked after it is parked, so that no answer comes too early. A line that is gone does not answer, and
             // the caller is told so when its time is over.
-            let _gone = outbox.text(&to_text(&ToAgent::List { request_id: id, path }));
+            let _gone = outbox.text(&to_text(&ToAgent::List { request_id: id, path, requested_by }));
             refuse_parking(parked);
         }
         Turn::Thread(work) => server.in_a_thread(request, work),
@@ -112,7 +117,7 @@ fn route(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
         (Method::Get, ["readyz"]) => Turn::Answer(server.readiness()),
         (Method::Get, ["clients"]) => clients(server),
         (Method::Get, ["clients", client]) => one_client(server, client)?,
-        (Method::Get, ["clients", client, "files"]) => files(server, client, &query)?,
+        (Method::Get, ["clients", client, "files"]) => files(server, client, &query, request)?,
         (Method::Post, ["download", client]) => orders::one(server, client, &query, request)?,
         (Method::Post, ["downloads"]) => orders::many(server, request)?,
         (Method::Get, ["transfers"]) => transfers(server, &query)?,
@@ -226,7 +231,12 @@ fn one_client(server: &Server, client: &str) -> Result<Turn, Answer> {
 }
 
 /// Asks the agent what it offers.
-fn files(server: &Server, client: &str, query: &[(String, String)]) -> Result<Turn, Answer> {
+fn files(
+    server: &Server,
+    client: &str,
+    query: &[(String, String)],
+    request: &Request,
+) -> Result<Turn, Answer> {
     let client = client_id(client)?;
     let state = server.lock();
     let link = state.links.get(&client).cloned();
@@ -244,6 +254,8 @@ fn files(server: &Server, client: &str, query: &[(String, String)]) -> Result<Tu
     if path.as_ref().is_some_and(|path| path.len() > limits::MAX_FILE_KEY_BYTES) {
         return Err(replies::bad_request("path is longer than 4096 bytes"));
     }
+    let (caller, asked) = (caller(request), path.as_deref());
+    server.audit(&Event::ListingAsked { who: Who::of(&caller), client_id: &client, path: asked });
     Ok(Turn::Listing(link.outbox, path))
 }
 
@@ -282,6 +294,10 @@ fn one_transfer(id: RequestId, query: &[(String, String)]) -> Result<Turn, Answe
 }
 
 fn cancel(server: &Server, id: RequestId, request: &Request) -> Result<Turn, Answer> {
+    // Once it has ended a cancel is only refused.
+    if server.ask(|hub| hub.transfer(id).is_some_and(|transfer| !transfer.status.is_final())) {
+        server.audit(&Event::CancelAsked { who: Who::of(&caller(request)), request_id: id });
+    }
     let mut refused = None;
     server.act(|hub, now| {
         hub.cancel(id, now).unwrap_or_else(|why| {

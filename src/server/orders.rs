@@ -12,6 +12,7 @@ use super::control::{self, Turn, body, caller, client_id, idempotency_key};
 use super::parked::Wants;
 use super::replies::{self, Answer};
 use super::wish::{self, Choice, Wanted};
+use crate::audit::About;
 use crate::hub::Denied;
 use crate::limits;
 use crate::names::ClientId;
@@ -22,6 +23,8 @@ use crate::random;
 struct Refused {
     client_id: String,
     error: &'static str,
+    #[serde(skip)]
+    status: u16,
 }
 
 /// One transfer.
@@ -37,7 +40,10 @@ pub(super) fn one(
     let wanted = wish::read_one(&body(request)?)?;
     let hash = wanted.fingerprint(&format!("POST /download/{client}"), None);
     let origin = Origin::new(caller(request), key, hash);
-    let begun = begin(server, &client, &wanted, &origin).map_err(|why| why.answer())?;
+    let begun = begin(server, &client, &wanted, &origin).map_err(|why| {
+        let (client_id, file_key) = (Some(client.clone()), Some(wanted.file_key.clone()));
+        why.answer().about(About { client_id, file_key, ..About::default() })
+    })?;
     let accepted = |transfer| Answer::json(202, &replies::accepted(transfer));
     Ok(match (begun, wait) {
         (Begun::Now(transfer), None) => Turn::Answer(accepted(&transfer)),
@@ -59,7 +65,12 @@ pub(super) fn many(server: &Arc<Server>, request: &mut Request) -> Result<Turn, 
     let server = server.clone();
     Ok(Turn::Thread(Box::new(move |request| {
         let answer = begin_all(&server, &choice, &wanted, &origin);
-        answer.unwrap_or_else(|why| why.answer()).send(request);
+        let answer = answer.unwrap_or_else(|why| {
+            let file_key = Some(wanted.file_key.clone());
+            why.answer().about(About { file_key, ..About::default() })
+        });
+        server.audit_refusal(&request, &answer);
+        answer.send(request);
     })))
 }
 
@@ -89,8 +100,14 @@ fn begin_all(
             }
             // Another batch was faster with this key, so none of ours is there.
             Err(why @ NoTransfer::Denied(Denied::KeyTaken)) => return Err(why),
-            Err(why) => refused.push(Refused { client_id: client.to_string(), error: why.error() }),
+            Err(why) => {
+                let (error, status) = (why.error(), why.answer().status());
+                refused.push(Refused { client_id: client.to_string(), error, status });
+            }
         }
+    }
+    for Refused { client_id, error, status } in &refused {
+        server.audit_left_out(client_id, *status, error, wanted, origin);
     }
     // A repeat has the first one's batch.
     let batch_id = transfers.first().map_or(origin.batch_id, |transfer| transfer.batch_id);
@@ -116,7 +133,7 @@ fn select(server: &Server, choice: &Choice, refused: &mut Vec<Refused>) -> Vec<C
         match named.parse::<ClientId>() {
             Ok(client) if connected.iter().any(|known| known.client_id == client) => {}
             Ok(client) if meta.is_empty() => chosen.push(client),
-            _ => refused.push(Refused { client_id: named.clone(), error: "not connected" }),
+            _ => refused.push(Refused { client_id: named.clone(), error: "not connected", status: 404 }),
         }
     }
     chosen

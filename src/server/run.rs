@@ -12,6 +12,7 @@ use tiny_http::Request;
 use super::parked::Parked;
 use super::replies::{self, Answer};
 use super::{Server, State, control, upgrade};
+use crate::audit::{self, Event, Log};
 use crate::door::control_socket::ControlSocket;
 use crate::door::listener::{Admission, Listener, Ticket, raise_descriptor_limit};
 use crate::door::query::split_target;
@@ -72,7 +73,11 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let room = room(&settings, descriptors);
     let port = listener.local_addr().port();
     let ws_path = settings.ws_path.clone();
-    let server = Arc::new(Server::new(settings, spool, tls, room));
+    let audit = Log::new(&spool.state_dir().join(audit::SERVERS), settings.audit_rotate_bytes)
+        .map_err(|error| format!("no audit log: {error}"))?;
+    let server = Arc::new(Server::new(settings, spool, audit, tls, room));
+    server.audit(&Event::ServerStarted { version: env!("CARGO_PKG_VERSION"), port });
+    server.audit.log_head();
     server.warn_of_a_full_disk();
     server.warn_of_plain_text();
     server.recover();
@@ -235,7 +240,7 @@ fn max_clients(settings: &ServerSettings, descriptors: u64) -> usize {
 }
 
 impl Server {
-    fn new(settings: ServerSettings, spool: Spool, tls: Option<Acceptor>, room: Room) -> Server {
+    fn new(settings: ServerSettings, spool: Spool, audit: Log, tls: Option<Acceptor>, room: Room) -> Server {
         let hub = Hub::new(Config {
             max_concurrent: settings.max_concurrent_transfers,
             max_per_client: settings.max_transfers_per_client,
@@ -258,6 +263,7 @@ impl Server {
         Server {
             settings,
             spool,
+            audit,
             tls,
             state: Mutex::new(state),
             earlier: Condvar::new(),
@@ -301,6 +307,10 @@ impl Server {
             let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
             self.act(|hub, now| hub.restore(record, part, why, now));
             if !is_saved {
+                // It was published and not told of when the last run ended.
+                if let Some(transfer) = self.ask(|hub| hub.transfer(id).cloned()) {
+                    self.audit(&Event::ended(&transfer));
+                }
                 self.keep_saved(id);
             }
         }

@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use super::session::Session;
 use super::{Link, Server};
+use crate::audit::{Event, cut};
 use crate::clock;
 use crate::door::head::Head;
 use crate::door::listener::Ticket;
@@ -42,10 +43,19 @@ pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head
     match open(server, &socket, peer, head) {
         Ok((client, generation, line)) => {
             drop(ticket); // from here on it counts as a client
+            let (id, address) = (client.clone(), peer.to_string());
+            server.audit(&Event::AgentConnected { client_id: &id, address: &address });
             Session::new(server, client, generation, line).run();
+            server.audit(&Event::AgentDisconnected { client_id: &id, address: &address });
         }
         Err(no) => {
             log::warn!("agent at {peer} refused: {} {}: {}", no.status, no.error, no.message);
+            server.audit(&Event::AgentRefused {
+                address: &peer.to_string(),
+                status: no.status,
+                error: no.error,
+                message: cut(&no.message),
+            });
             refuse(&socket, no.status, no.error, &no.message, no.headers);
         }
     }

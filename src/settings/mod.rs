@@ -28,7 +28,7 @@ pub use gather::{Asked, Surroundings, gather};
 pub use given::Given;
 pub use help::help;
 pub use operator::{OPERATOR_SETTINGS, OperatorSettings};
-pub use server::{SERVER, ServerSettings};
+pub use server::{AUDIT_SETTINGS, SERVER, ServerSettings};
 pub use server_url::ServerUrl;
 pub use tls::{AgentTls, ServerTls};
 pub use value::Secret;
