@@ -72,6 +72,8 @@ struct State {
     backlog: Backlog,
     /// When trouble with the disk was last complained of.
     complained: Option<Instant>,
+    /// Nothing follows any more.
+    is_closed: bool,
 }
 
 impl Log {
@@ -87,6 +89,7 @@ impl Log {
             budgets: Budgets::default(),
             backlog: Backlog::default(),
             complained: None,
+            is_closed: false,
         };
         let shared = Shared { path: path.to_owned(), state: Mutex::new(state), started: Instant::now() };
         let shared = Arc::new(shared);
@@ -105,6 +108,9 @@ impl Log {
     /// When the disk does not take it. It waits in memory then, and is tried again.
     pub fn note(&self, entry: &impl Entry) -> io::Result<Noted> {
         let mut state = self.shared.lock();
+        if state.is_closed {
+            return Ok(Noted::LeftOut);
+        }
         if entry.kind().is_some_and(|kind| !state.budgets.allow(kind, self.shared.mono())) {
             drop(state);
             self.wake();
@@ -134,13 +140,16 @@ impl Log {
         }
     }
 
-    /// Writes all there is to write, and waits until it is on the disk.
-    pub fn sync(&self) {
+    /// Writes all that is left to say and `last`, of which this is the last, and waits until it is on the disk.
+    pub fn close(&self, last: &impl Entry) {
         let mut state = self.shared.lock();
         self.shared.say_what_was_left_out(&mut state, u64::MAX);
+        state.backlog.push(clock::now_ms(), line::body(last));
         let _complained = self.shared.write(&mut state);
+        state.is_closed = true;
         drop(state);
         self.shared.sync_file();
+        self.log_head();
     }
 
     fn wake(&self) {

@@ -246,15 +246,6 @@ impl<'a> Session<'a> {
         }
     }
 
-    /// Says no to a file before anything of it is looked at.
-    fn refuse_file(&self, sending: &Sending, refusal: &Refusal) {
-        let taken = &self.agent.taken;
-        if taken.file_asked(sending).is_ok() {
-            taken.file_ended(sending, refusal.code.as_str(), 0, None);
-        }
-        self.refuse(sending.id, Some(sending.attempt), refusal);
-    }
-
     /// An attempt has ended.
     fn over(&self, id: RequestId, serial: u64) {
         let mut transfers = self.lock();

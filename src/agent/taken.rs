@@ -7,6 +7,7 @@ use std::io;
 use std::path::Path;
 
 use super::sender::Sending;
+use super::session::Session;
 use crate::audit::{AgentEvent, Log, Noted};
 use crate::limits;
 use crate::names::{FileKey, RequestId, Sha256Hash, SharedPath, printable};
@@ -113,6 +114,17 @@ impl Taken {
     pub(super) fn listing_refused(&self, path: Option<&str>, by: Option<&str>, refusal: &Refusal) {
         let code = refusal.code.as_str();
         self.note(&AgentEvent::ListingRefused { by, path: path.map(within_bound), code });
+    }
+}
+
+impl Session<'_> {
+    /// Says no to a file before anything of it is looked at.
+    pub(super) fn refuse_file(&self, sending: &Sending, refusal: &Refusal) {
+        let taken = &self.agent.taken;
+        if taken.file_asked(sending).is_ok() {
+            taken.file_ended(sending, refusal.code.as_str(), 0, None);
+        }
+        self.refuse(sending.id, Some(sending.attempt), refusal);
     }
 }
 

@@ -39,9 +39,7 @@ impl Server {
         // What was interrupted is on disk as such before the end.
         let is_quiet = |state: &State| state.links.is_empty() && state.hub.is_stopped() && state.acting == 0;
         self.wait_until(limits::CLOSE_TIME, is_quiet);
-        self.audit(&Event::ServerStopped);
-        self.audit.sync();
-        self.audit.log_head();
+        self.audit.close(&Event::ServerStopped);
         log::info!("stopped");
         std::process::exit(0)
     }

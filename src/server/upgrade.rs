@@ -43,10 +43,8 @@ pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head
     match open(server, &socket, peer, head) {
         Ok((client, generation, line)) => {
             drop(ticket); // from here on it counts as a client
-            let (id, address) = (client.clone(), peer.to_string());
-            server.audit(&Event::AgentConnected { client_id: &id, address: &address });
-            Session::new(server, client, generation, line).run();
-            server.audit(&Event::AgentDisconnected { client_id: &id, address: &address });
+            server.audit(&Event::AgentConnected { client_id: &client, address: &peer.to_string() });
+            Session::new(server, client, peer, generation, line).run();
         }
         Err(no) => {
             log::warn!("agent at {peer} refused: {} {}: {}", no.status, no.error, no.message);

@@ -62,7 +62,7 @@ fn what_callers_say() {
         format!("/{}", "%0A".repeat(4000)),
     ] {
         server.get(&path);
-        server.request("POST", &path, &[("User-Agent", "\u{1b}]0;x\u{7}")], Some(b"{}"));
+        server.request("POST", &path, &[("User-Agent", "\"\\{}")], Some(b"{}"));
     }
     // Beyond what a request may be.
     for method in ["GET\u{1b}[31m", "G\"ET", "BREW", &"X".repeat(300)] {
@@ -89,7 +89,7 @@ fn what_clients_say() {
     ] {
         assert!(refused(server.port, target.as_bytes(), "").status >= 400);
     }
-    ask_upgrade(server.port, b"/ws?clientId=a&clientId=%zz", "Origin: \"\\\x1b\r\n").answer();
+    ask_upgrade(server.port, b"/ws?clientId=a&clientId=%zz", "Origin: \"\\\r\n").answer();
     let no = events(&log, "agent_refused");
     assert_eq!(no.len(), 4);
     assert!(no[0]["message"].as_str().unwrap().contains("a\\n{"), "as the log shows it: {}", no[0]);
