@@ -18,6 +18,7 @@ pub mod blocks;
 pub mod clock;
 pub mod command;
 pub mod door;
+pub mod encoding;
 pub mod exit;
 pub mod hash;
 pub mod hub;
