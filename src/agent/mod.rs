@@ -18,10 +18,10 @@ use std::time::{Duration, Instant};
 use crate::backoff::Backoff;
 use crate::exit::Exit;
 use crate::limits;
-use crate::line::{DialError, Keeping, ServerAddress, close, dial, form_encode};
+use crate::line::{DialError, Keeping, ProxyAddress, ServerAddress, close, dial, form_encode};
 use crate::pace::Pace;
 use crate::random;
-use crate::settings::AgentSettings;
+use crate::settings::{AgentSettings, Secret};
 use crate::shares::Shares;
 use crate::signals;
 use files::Files;
@@ -49,9 +49,6 @@ enum NoLine {
 /// Runs an agent that serves its files, until a signal ends it, or its line when `RECONNECT` is false.
 pub fn run(settings: AgentSettings) -> Exit {
     log::info!("towline-agent {} clientId={}", env!("CARGO_PKG_VERSION"), settings.client_id);
-    if settings.proxy_is_set {
-        log::warn!("HTTP_PROXY or HTTPS_PROXY is set: this version does not use proxies and dials directly");
-    }
     let shares = Shares::new(settings.file_path.clone(), settings.shares.clone());
     for warning in shares.warnings() {
         log::warn!("{warning}");
@@ -107,6 +104,10 @@ impl Agent {
             host: url.host.clone(),
             port: url.port,
             path_and_query: url.path_and_query.clone(),
+            proxy: settings.proxy.as_ref().map(|proxy| {
+                let credentials = proxy.credentials.as_ref().map(Secret::expose);
+                ProxyAddress::new(proxy.host.clone(), proxy.port, credentials)
+            }),
         };
         let mut query = format!("clientId={}", settings.client_id);
         if settings.token_in_url {
@@ -121,15 +122,20 @@ impl Agent {
             Err(error) => {
                 let leave_alone = match &error {
                     DialError::Refused { retry_after, .. } => *retry_after,
-                    DialError::Unreachable(_) | DialError::NotAServer(_) => None,
+                    DialError::Unreachable(_) | DialError::Proxy { .. } | DialError::NotAServer(_) => None,
                 };
+                let check = settings.proxy.as_ref().map(|proxy| format!(": check {}", proxy.setting));
+                let check = check.filter(|_| matches!(error, DialError::Proxy { .. })).unwrap_or_default();
                 return NoLine::Other(
-                    format!("{error} ({})", url.text),
+                    format!("{error} ({}){check}", url.text),
                     leave_alone.map(|time| time.min(limits::BACKOFF_MOST)),
                 );
             }
         };
-        log::info!("connected to {}", url.text);
+        match &server.proxy {
+            Some(proxy) => log::info!("connected to {} through proxy {proxy}", url.text),
+            None => log::info!("connected to {}", url.text),
+        }
         let opened = Instant::now();
         self.stopping.holds(line.outbox());
         let SessionEnd { why, code, progressed, come_back_after } = Session::run(self, line);

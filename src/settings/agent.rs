@@ -8,7 +8,7 @@ use log::LevelFilter;
 use serde_json::{Map, Value};
 
 use super::value::{self, BadValue};
-use super::{Given, Kind, Program, Secret, ServerUrl, Setting, UsageError};
+use super::{Given, Program, ProxyUrl, Secret, ServerUrl, Setting, UsageError};
 use crate::limits;
 use crate::names::{ClientId, ShareName, printable};
 
@@ -67,27 +67,19 @@ const SETTINGS: [Setting; 20] = [
     Setting::unsupported("TLS_CA", "FILE", "authority that signed the server's certificate"),
     Setting::unsupported("TLS_CERT", "FILE", "certificate of this agent"),
     Setting::unsupported("TLS_KEY", "FILE", "key of the certificate"),
-    Setting {
-        name: "HTTPS_PROXY",
-        takes: "URL",
-        default: "",
-        help: "proxy towards the server",
-        kind: Kind::Ignored,
-    },
-    Setting {
-        name: "HTTP_PROXY",
-        takes: "URL",
-        default: "",
-        help: "proxy towards the server",
-        kind: Kind::Ignored,
-    },
-    Setting {
-        name: "NO_PROXY",
-        takes: "HOSTS",
-        default: "",
-        help: "hosts without proxy",
-        kind: Kind::Ignored,
-    },
+    Setting::plain(
+        "HTTPS_PROXY",
+        "URL",
+        "",
+        "HTTP proxy towards wss://, such as http://proxy:3128; with user:password@ by environment or .env only",
+    ),
+    Setting::plain("HTTP_PROXY", "URL", "", "the same towards ws://"),
+    Setting::plain(
+        "NO_PROXY",
+        "HOSTS",
+        "",
+        "servers that are dialled directly: *, or names, addresses, networks",
+    ),
 ];
 
 /// What `towline-agent` needs to know, checked.
@@ -117,8 +109,8 @@ pub struct AgentSettings {
     pub token_in_url: bool,
     /// What is logged.
     pub log_level: LevelFilter,
-    /// Whether a proxy is set that this version does not use.
-    pub proxy_is_set: bool,
+    /// The proxy to dial through.
+    pub proxy: Option<ProxyUrl>,
 }
 
 impl AgentSettings {
@@ -147,20 +139,21 @@ impl AgentSettings {
     /// # Errors
     /// As above.
     pub fn read_nameless(given: &Given, client_id: ClientId) -> Result<AgentSettings, UsageError> {
+        let server_url = ServerUrl::read(given)?;
         Ok(AgentSettings {
             client_id,
             file_path: None,
             shares: Vec::new(),
             stop: Duration::ZERO, // nothing stops it in order
             auth_secret: given.auth_secret()?,
-            server_url: ServerUrl::read(given)?,
+            proxy: ProxyUrl::read(given, &server_url)?,
+            server_url,
             chunk_size: given.chunk_size()?,
             reconnect: given.text("RECONNECT") != Some("false"),
             meta: given.parsed("META", meta)?.unwrap_or_default(),
             max_rate: given.size("MAX_RATE", limits::MIN_RATE..=u64::MAX)?,
             token_in_url: given.truth("TOKEN_IN_URL")?,
             log_level: given.log_level()?,
-            proxy_is_set: given.text("HTTPS_PROXY").or(given.text("HTTP_PROXY")).is_some(),
         })
     }
 }
@@ -240,7 +233,7 @@ mod tests {
         assert_eq!((s.server_url, s.client_id.as_str()), (url, "shop-001.local"));
         assert_eq!((s.file_path, s.chunk_size, s.max_rate, s.shares.len()), (None, None, None, 0));
         assert!(s.auth_secret.matches("s3cret") && s.meta.is_empty());
-        assert!(s.reconnect && !s.token_in_url && !s.proxy_is_set);
+        assert!(s.reconnect && !s.token_in_url && s.proxy.is_none());
         assert_eq!((s.log_level, s.stop.as_secs()), (LevelFilter::Info, 20));
     }
 
@@ -262,8 +255,8 @@ mod tests {
         }
         assert!(set("TOKEN_IN_URL", "true").token_in_url);
         assert_eq!(set("LOG_LEVEL", "warn").log_level, LevelFilter::Warn);
-        assert!(set("HTTPS_PROXY", "http://p:1").proxy_is_set && set("HTTP_PROXY", "p").proxy_is_set);
-        assert!(!set("NO_PROXY", "localhost").proxy_is_set);
+        assert_eq!(set("HTTP_PROXY", "http://p:1").proxy.unwrap().host, "p");
+        assert!(set("HTTPS_PROXY", "http://p:1").proxy.is_none(), "towards ws://");
         assert_eq!(set("META", r#"{"region":"west","n":[1]}"#).meta["region"], "west");
         let shares = set("SHARES", "logs=/var/log/pos, db=data/pos=1.db").shares;
         let shares: Vec<_> =

@@ -46,15 +46,15 @@ impl ServerUrl {
             return Err(shown("no white space, and nothing but ASCII"));
         }
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let Some((host, port)) = host_and_port(authority) else { return Err(shown(example)) };
+        let Some((host, port)) = host_and_port(authority, 80) else { return Err(shown(example)) };
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let bare = path.split('?').next().unwrap_or_default();
         Ok(ServerUrl { text: format!("ws://{authority}{bare}"), host, port, path_and_query: path })
     }
 }
 
-/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the port is 80 unless given.
-fn host_and_port(authority: &str) -> Option<(String, u16)> {
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the port is `usual` unless given.
+pub(super) fn host_and_port(authority: &str, usual: u16) -> Option<(String, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
@@ -72,7 +72,7 @@ fn host_and_port(authority: &str) -> Option<(String, u16)> {
     }
     let port = match port {
         Some(port) => whole(port).and_then(|port| u16::try_from(port).ok()).filter(|p| *p > 0)?,
-        None => 80,
+        None => usual,
     };
     Some((host.to_owned(), port))
 }
