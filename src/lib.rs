@@ -7,12 +7,13 @@
 //! |---|---|
 //! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`] |
 //! | 1 protocol | [`protocol`] |
-//! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`] |
+//! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`], [`allowance`] |
 //! | 3 edges | [`mod@line`], [`spool`], [`shares`], [`settings`] |
 //! | 4 shells | [`server`], [`admin`], [`agent`], [`command`] |
 
 pub mod admin;
 pub mod agent;
+pub mod allowance;
 pub mod backoff;
 pub mod blocks;
 pub mod clock;

@@ -181,6 +181,9 @@ pub const BACKOFF_MOST: Duration = Duration::from_secs(60);
 /// A line that held this long was healthy: the next pause is the first one again.
 pub const HEALTHY_TIME: Duration = Duration::from_secs(60);
 
+/// The highest `MAX_PULLS_PER_HOUR`: each pull that counts is remembered for an hour, in about 150 bytes.
+pub const MAX_COUNTED_PULLS: u64 = 10_000;
+
 // The line
 
 /// Read buffer of a line, in bytes: it is resident in full and zero-filled before each read (FACTS), so small for ten thousand idle lines; large enough that system calls do not count.

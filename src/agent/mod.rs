@@ -7,6 +7,7 @@
 mod answers;
 mod files;
 mod listings;
+mod owner;
 mod sender;
 mod session;
 mod stop;
@@ -15,6 +16,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::allowance::Allowance;
 use crate::backoff::Backoff;
 use crate::exit::Exit;
 use crate::limits;
@@ -34,6 +36,8 @@ struct Agent {
     files: Files,
     /// `MAX_RATE`, for all transfers together.
     pace: Option<Mutex<Pace>>,
+    /// What may leave, where the owner has set limits. It outlives a line.
+    allowance: Option<Mutex<Allowance>>,
     started: Instant,
     stopping: Stopping,
 }
@@ -70,7 +74,9 @@ pub fn run_generated(settings: AgentSettings, size: u64) -> Exit {
 impl Agent {
     fn new(settings: AgentSettings, files: Files) -> Agent {
         let pace = settings.max_rate.map(|rate| Mutex::new(Pace::new(rate)));
-        Agent { settings, files, pace, started: Instant::now(), stopping: Stopping::default() }
+        let limits = (settings.max_pulls_per_hour, settings.max_bytes_per_day);
+        let allowance = (limits != (None, None)).then(|| Mutex::new(Allowance::new(limits.0, limits.1)));
+        Agent { settings, files, pace, allowance, started: Instant::now(), stopping: Stopping::default() }
     }
 
     fn keep_line(&self) -> Exit {

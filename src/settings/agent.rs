@@ -62,8 +62,8 @@ const SETTINGS: [Setting; 20] = [
         "true sends the secret in the URL too, which a v1 server needs and its logs will show",
     ),
     Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
-    Setting::unsupported("MAX_PULLS_PER_HOUR", "N", "transfers an hour"),
-    Setting::unsupported("MAX_BYTES_PER_DAY", "SIZE", "bytes a day"),
+    Setting::plain("MAX_PULLS_PER_HOUR", "N", "off", "most pulls that begin within an hour"),
+    Setting::plain("MAX_BYTES_PER_DAY", "SIZE", "off", "most bytes of files that leave within a day"),
     Setting::unsupported("TLS_CA", "FILE", "authority that signed the server's certificate"),
     Setting::unsupported("TLS_CERT", "FILE", "certificate of this agent"),
     Setting::unsupported("TLS_KEY", "FILE", "key of the certificate"),
@@ -109,6 +109,10 @@ pub struct AgentSettings {
     pub token_in_url: bool,
     /// What is logged.
     pub log_level: LevelFilter,
+    /// Most pulls an hour.
+    pub max_pulls_per_hour: Option<usize>,
+    /// Most bytes a day.
+    pub max_bytes_per_day: Option<u64>,
     /// The proxy to dial through.
     pub proxy: Option<ProxyUrl>,
 }
@@ -152,6 +156,8 @@ impl AgentSettings {
             reconnect: given.text("RECONNECT") != Some("false"),
             meta: given.parsed("META", meta)?.unwrap_or_default(),
             max_rate: given.size("MAX_RATE", limits::MIN_RATE..=u64::MAX)?,
+            max_pulls_per_hour: given.number_or_off("MAX_PULLS_PER_HOUR", 1..=limits::MAX_COUNTED_PULLS)?,
+            max_bytes_per_day: given.size("MAX_BYTES_PER_DAY", limits::MIN_RATE..=u64::MAX)?,
             token_in_url: given.truth("TOKEN_IN_URL")?,
             log_level: given.log_level()?,
         })
@@ -249,6 +255,10 @@ mod tests {
         assert_eq!(set("CHUNK_SIZE", "1Ki").chunk_size, Some(1024));
         assert_eq!(set("MAX_RATE", "2M").max_rate, Some(2_000_000));
         assert_eq!(set("MAX_RATE", "off").max_rate, None);
+        assert_eq!(set("MAX_PULLS_PER_HOUR", "20").max_pulls_per_hour, Some(20));
+        assert_eq!(set("MAX_PULLS_PER_HOUR", "off").max_pulls_per_hour, None);
+        assert_eq!(set("MAX_BYTES_PER_DAY", "5G").max_bytes_per_day, Some(5_000_000_000));
+        assert_eq!(set("MAX_BYTES_PER_DAY", "off").max_bytes_per_day, None);
         assert_eq!(set("STOP_SECONDS", "0").stop.as_secs(), 0);
         for (text, reconnect) in [("false", false), ("true", true), ("0", true), ("False", true)] {
             assert_eq!(set("RECONNECT", text).reconnect, reconnect);
@@ -274,6 +284,11 @@ mod tests {
             ("CHUNK_SIZE", "1", "1024 to 4194304 bytes"),
             ("MAX_RATE", "0", "at least 1024 bytes"),
             ("MAX_RATE", "2Mbit", "whole number"),
+            ("MAX_PULLS_PER_HOUR", "0", "1 to 10000, or off"),
+            ("MAX_PULLS_PER_HOUR", "10001", "1 to 10000, or off"),
+            ("MAX_PULLS_PER_HOUR", "many", "1 to 10000, or off"),
+            ("MAX_BYTES_PER_DAY", "0", "at least 1024 bytes"),
+            ("MAX_BYTES_PER_DAY", "-1", "whole number"),
             ("STOP_SECONDS", "3601", "0 to 3600"),
             ("TOKEN_IN_URL", "yes", "true or false"),
             ("LOG_LEVEL", "trace", "off, error, warn, info or debug"),
@@ -298,7 +313,7 @@ mod tests {
 
     #[test]
     fn unsupported_settings_are_refused() {
-        for name in ["TLS_CA", "TLS_CERT", "TLS_KEY", "MAX_PULLS_PER_HOUR", "MAX_BYTES_PER_DAY"] {
+        for name in ["TLS_CA", "TLS_CERT", "TLS_KEY"] {
             let text = error(read(&[(name, "9")]));
             assert!(text.starts_with(name) && text.contains("does not support it yet"), "{text}");
             read(&[(name, "off")]).unwrap();
