@@ -105,6 +105,9 @@ pub const IDEMPOTENCY_TIME: Duration = Duration::from_secs(24 * 3600);
 /// The longest `queueFor`: a month.
 pub const MAX_QUEUE_TIME: Duration = Duration::from_secs(31 * 24 * 3600);
 
+/// The head of a proxy's answer to CONNECT: status line, a challenge or two, and whatever its owner's branding adds.
+pub const MAX_PROXY_HEAD_BYTES: usize = 8 << 10;
+
 // The disk
 
 /// Between two tries to save records that the disk did not take: whoever makes room looks within seconds whether it helped.
@@ -198,6 +201,9 @@ pub const BACKOFF_FIRST: Duration = Duration::from_secs(1);
 pub const BACKOFF_MOST: Duration = Duration::from_secs(60);
 /// A line that held this long was healthy: the next pause is the first one again.
 pub const HEALTHY_TIME: Duration = Duration::from_secs(60);
+
+/// The highest `MAX_PULLS_PER_HOUR`: each pull that counts is remembered for an hour, in about 150 bytes.
+pub const MAX_COUNTED_PULLS: u64 = 10_000;
 
 // The line
 

@@ -10,6 +10,7 @@ mod dial;
 mod frame;
 mod half;
 mod outbox;
+mod proxy;
 mod pulse;
 
 use std::fmt;
@@ -29,6 +30,7 @@ use half::ReadHalf;
 pub use dial::{DialError, ServerAddress, dial, form_encode};
 pub use frame::{Side, binary_frame};
 pub use outbox::{Gone, Outbox};
+pub use proxy::{ProxyAddress, ProxyFault};
 pub use pulse::{Probe, Pulse};
 /// The payload of a binary message: a slice of the read buffer, shared, not copied.
 pub use tungstenite::Bytes;
