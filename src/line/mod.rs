@@ -11,6 +11,8 @@ mod frame;
 mod half;
 mod outbox;
 mod pulse;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
