@@ -122,13 +122,15 @@ pub const MAX_HEAD_BYTES: usize = 16 << 10;
 pub const MAX_HEADERS: usize = 64;
 /// A request's body: a batch of clients fits.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
-/// Connections that are at the door or with the control plane, each with a thread: a thousand idle ones must not shut others out.
+/// Connections that are at the door or with the control plane, each with a thread. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 17 kB of ours.
 pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 /// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
 pub const ACCEPT_BACKLOG: i32 = 4096;
 /// Pause after an accept that failed for want of descriptors or memory: it would fail again at once.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// One line in the log for all trouble of one kind at the door in this time: a flood must not fill the disk as well.
+/// Lines in the log about trouble of one kind in [`COMPLAINT_PAUSE`]: enough to see who it is, when it is a few.
+pub const COMPLAINTS_AT_ONCE: u32 = 10;
+/// How long no more is said then: a flood must not fill the disk as well; so it is at most a few hundred bytes a second.
 pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 /// The control plane's silence before and within an answer: the longest wait, and room for a slow disk.
 pub const RELAY_TIME: Duration = Duration::from_secs(MAX_WAIT_SECONDS + 30);

@@ -10,8 +10,8 @@ use std::sync::Arc;
 use super::session::Session;
 use super::{Link, Server};
 use crate::clock;
+use crate::door::hall::Ticket;
 use crate::door::head::Head;
-use crate::door::listener::Ticket;
 use crate::door::query::{parse_query, split_target};
 use crate::door::reply::refuse;
 use crate::limits;
@@ -38,13 +38,14 @@ impl No {
 /// Its ticket for the door is given back when it is in, or has been answered.
 pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head: Head, ticket: Ticket<'_>) {
     let socket = Arc::new(socket);
-    match open(server, &socket, peer, head) {
+    match open(server, &socket, peer, head, &ticket) {
         Ok((client, generation, line)) => {
             drop(ticket); // from here on it counts as a client
             Session::new(server, client, generation, line).run();
         }
         Err(no) => {
-            log::warn!("agent at {peer} refused: {} {}: {}", no.status, no.error, no.message);
+            let No { status, error, message, .. } = &no;
+            server.refused.agents.about(format_args!("agent at {peer} refused: {status} {error}: {message}"));
             refuse(&socket, no.status, no.error, &no.message, no.headers);
         }
     }
@@ -55,8 +56,10 @@ fn open(
     socket: &Arc<Stream>,
     peer: SocketAddr,
     head: Head,
+    ticket: &Ticket<'_>,
 ) -> Result<(ClientId, u64, Line), No> {
     let client = authorize(server, &head)?;
+    ticket.vouch();
     let response = answer_handshake(&head)?;
     if !server.ask(|hub| hub.has_room()) {
         return Err(full());
@@ -112,6 +115,10 @@ fn authorize(server: &Server, head: &Head) -> Result<ClientId, No> {
 /// The bytes that accept the handshake (RFC 6455, section 4.2.2).
 fn answer_handshake(head: &Head) -> Result<Vec<u8>, No> {
     let bad = |message: String| No::new(400, "bad request", message);
+    if head.content_length.is_some_and(|length| length > 0) {
+        // Its bytes would be taken for frames here, and for a body by whoever stands between.
+        return Err(bad("a WebSocket handshake has no body".to_owned()));
+    }
     let mut request = http::Request::builder().method("GET").uri("/").version(http::Version::HTTP_11);
     for (name, value) in &head.headers {
         request = request.header(name.as_str(), value.as_slice());
