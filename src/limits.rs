@@ -80,6 +80,10 @@ pub const ANSWER_TIME: Duration = Duration::from_secs(60);
 pub const DIAL_TIME: Duration = Duration::from_secs(20);
 /// How long either side waits for the other's word for v2 before it speaks v1.
 pub const HELLO_TIME: Duration = Duration::from_secs(2);
+/// How long two machines with one client id are shown as such after the last sign: many times the longest pause of one that is refused.
+pub const CONTESTED_TIME: Duration = Duration::from_secs(15 * 60);
+/// How long the one that is refused is first told to stay away, in seconds; twice as long each time, up to [`BACKOFF_MOST`].
+pub const CONTESTED_RETRY_SECONDS: u64 = 10;
 /// How long a connected client has to answer when another one comes with its id.
 pub const PROBE_TIME: Duration = Duration::from_secs(5);
 /// After our Close, how long the peer's may take.
