@@ -172,7 +172,7 @@ impl Agent {
         let line = match dialled {
             Ok(line) => line,
             Err(error @ DialError::Refused { status: 401, .. }) => {
-                return NoLine::NotAuthorised(format!("{error} ({}): check AUTH_SECRET", url.text));
+                return NoLine::NotAuthorised(format!("{error} ({})", url.text));
             }
             Err(error) => {
                 let leave_alone = match &error {

@@ -20,6 +20,7 @@ use crate::line::{Keeping, Line, Probe, handshake, http};
 use crate::names::{ClientId, printable};
 use crate::protocol::{Dialect, ToAgent, to_text};
 use crate::stream::Stream;
+use crate::stream::tls::Acceptor;
 
 /// A no, as it is answered.
 struct No {
@@ -65,6 +66,7 @@ fn open(
     ticket: &Ticket<'_>,
 ) -> Result<(ClientId, u64, Line), No> {
     let client = authorize(server, &head)?;
+    certified(server, socket, &client)?;
     ticket.vouch();
     let response = answer_handshake(&head)?;
     if !server.ask(|hub| hub.has_room()) {
@@ -75,7 +77,10 @@ fn open(
     let gone = |error: std::io::Error| No::new(400, "bad request", error.to_string());
     let line = Line::accepted(socket.clone(), head.tail, keeping).map_err(gone)?;
     let generation = enter(server, &client, peer, &line, &response, socket)?;
-    log::info!("{client} connected address={peer}");
+    match socket.protection() {
+        Some(tls) => log::info!("{client} connected address={peer} tls={tls}"),
+        None => log::info!("{client} connected address={peer}"),
+    }
     Ok((client, generation, line))
 }
 
@@ -116,6 +121,28 @@ fn authorize(server: &Server, head: &Head) -> Result<ClientId, No> {
         });
     }
     Ok(client)
+}
+
+/// Whether the client has shown a certificate in its own name, where that is wanted.
+fn certified(server: &Server, socket: &Stream, client: &ClientId) -> Result<(), No> {
+    if !server.tls.as_ref().is_some_and(Acceptor::wants_certificates) {
+        return Ok(());
+    }
+    let names = socket.peer_names();
+    let message = match names {
+        Some(names) if names.iter().any(|name| name == client.as_str()) => return Ok(()),
+        Some(names) => {
+            let names = names.join(", ");
+            format!(
+                "{client} shows a certificate for {}: give it one in its own name",
+                printable(&format!("{names:?}"))
+            )
+        }
+        None => {
+            format!("{client} shows no certificate, which this server wants: set TLS_CERT and TLS_KEY there")
+        }
+    };
+    Err(No::new(401, "unauthorized", message))
 }
 
 /// The bytes that accept the handshake (RFC 6455, section 4.2.2).
