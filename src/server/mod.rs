@@ -83,7 +83,7 @@ struct State {
     next_look: Option<u64>,
 }
 
-/// What strangers were refused, by kind: counted, and logged at a bounded rate. What the door itself turned away is counted
+/// What strangers and clients were refused, by kind: counted, and logged at a bounded rate. What the door itself turned away is counted
 /// there.
 #[derive(Default)]
 struct Refused {
@@ -91,6 +91,8 @@ struct Refused {
     requests: Complaints,
     /// Agents.
     agents: Complaints,
+    /// Messages of agents that are of no use.
+    messages: Complaints,
 }
 
 /// A connected client's line, as others than its session see it.
