@@ -8,7 +8,7 @@
 //! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`] |
 //! | 1 protocol | [`protocol`] |
 //! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`], [`allowance`] |
-//! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`shares`], [`settings`] |
+//! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`shares`], [`settings`], [`complaints`] |
 //! | 4 shells | [`server`], [`admin`], [`agent`], [`command`] |
 
 pub mod admin;
@@ -19,6 +19,7 @@ pub mod backoff;
 pub mod blocks;
 pub mod clock;
 pub mod command;
+pub mod complaints;
 pub mod door;
 pub mod encoding;
 pub mod exit;

@@ -207,7 +207,7 @@ fn transfer_id(text: &str) -> Result<RequestId, Answer> {
 fn clients(server: &Server) -> Turn {
     let now = server.now();
     let state = server.lock();
-    let clients = state.hub.clients(|client| Server::seen(&state.links, now, client));
+    let clients = state.hub.clients(now, |client| Server::seen(&state.links, now, client));
     drop(state);
     json(200, &clients)
 }
@@ -215,7 +215,7 @@ fn clients(server: &Server) -> Turn {
 fn find_client(server: &Server, client: &ClientId) -> Result<ClientView, Answer> {
     let now = server.now();
     let state = server.lock();
-    let found = state.hub.client(client, |client| Server::seen(&state.links, now, client));
+    let found = state.hub.client(client, now, |client| Server::seen(&state.links, now, client));
     drop(state);
     found.ok_or_else(|| {
         Answer::error(404, "not found", "this client has not been seen; GET /clients lists those connected")
