@@ -38,6 +38,17 @@ pub fn config(ca: &Path, own: Option<&Identity>) -> ClientConfig {
     }
 }
 
+/// The certificate that the server on this port shows now.
+pub fn shown_certificate(port: u16, ca: &Path) -> CertificateDer<'static> {
+    let name = "127.0.0.1".try_into().expect("an address is a name");
+    let mut connection = ClientConnection::new(Arc::new(config(ca, None)), name).expect("a connection");
+    let mut socket = Wire::connect(port).0;
+    while connection.is_handshaking() {
+        connection.complete_io(&mut socket).expect("the server shakes hands");
+    }
+    connection.peer_certificates().expect("a server has one")[0].clone().into_owned()
+}
+
 /// A connection to 127.0.0.1.
 ///
 /// # Errors

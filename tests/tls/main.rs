@@ -2,6 +2,8 @@
 #![cfg(feature = "tls")]
 #![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
 
+mod certs;
+mod operator;
 mod secured;
 #[path = "../support/mod.rs"]
 mod support;
