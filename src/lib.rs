@@ -13,6 +13,7 @@
 
 pub mod admin;
 pub mod agent;
+pub mod audit;
 pub mod backoff;
 pub mod blocks;
 pub mod clock;
