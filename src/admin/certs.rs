@@ -190,7 +190,7 @@ fn make_all(order: &Order, names: &[String]) -> Result<String, CertsError> {
     Ok(format!(
         "\
 {ca_pem}: {name}, until {ca_until}; a copy goes to every machine
-{ca_key}: its key; who has it signs certificates, so it leaves your hands never
+{ca_key}: its key, which signs; no server and no agent needs it
 {cert}: the server's certificate, until {until}, for {names}
 {key}: its key
 
@@ -237,8 +237,8 @@ fn make_client(order: &Order, client: &ClientId) -> Result<String, CertsError> {
 {cert}: the certificate of {client}, until {until}
 {key}: its key
 
-Copy these two and {ca} to that machine. In the agent's .env there (with the port and path that the
-server has):
+Copy these two and {ca} to that machine.
+In the agent's .env there (with the port and path that the server has):
 
 SERVER_URL=wss://{server}:8080/ws
 CLIENT_ID={client}
