@@ -230,10 +230,17 @@ pub const TLS_READ_BYTES: usize = 16 << 10;
 pub const MAX_PEM_BYTES: u64 = 4 << 20;
 /// Between two looks, as connections come, whether certificates have changed.
 pub const CERTIFICATE_LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// Names of one client's certificate that are looked at.
+/// Names of one certificate: those of a client's that are looked at, those that a server's is made for.
 pub const MAX_CERTIFICATE_NAMES: usize = 64;
 /// A URI in a client's certificate that begins so names a client id: ids may have letters that a DNS name may not.
 pub const CLIENT_URI_SCHEME: &str = "towline:";
+
+/// Days that a certificate of `towline-server certs` holds: programs of some makers take none that hold for longer, and a key that was lost has an end.
+pub const MAX_CERTIFICATE_DAYS: u64 = 825;
+/// Days that its authority holds: each machine has a copy, so it is what is renewed least; longer than any that it signs.
+pub const AUTHORITY_DAYS: u64 = 3650;
+/// A clock that stands before this (2025, in milliseconds since 1970) was never set: what it dates would have expired long ago.
+pub const EARLIEST_CLOCK_MS: u64 = 1_735_689_600_000;
 
 // Settings
 

@@ -24,7 +24,7 @@ mod testing;
 mod tls;
 pub mod value;
 
-pub use agent::{AGENT, AgentSettings, SWARM_SETTINGS};
+pub use agent::{AGENT, AgentSettings, SWARM_SETTINGS, host_name};
 pub use error::UsageError;
 pub use gather::{Asked, Surroundings, gather};
 pub use given::Given;
