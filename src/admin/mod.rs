@@ -4,6 +4,8 @@
 //! A subcommand's name is one word or two. Results go to stdout; what went wrong is printed once, in one line.
 
 mod audit;
+#[cfg(feature = "tls")]
+mod certs;
 
 use std::ffi::OsString;
 use std::iter::Peekable;
@@ -19,7 +21,15 @@ struct Command {
 }
 
 /// Each is named `towline-server <one word or two>`.
-static COMMANDS: &[Command] = &[Command { program: &audit::VERIFY, work: audit::verify }];
+static COMMANDS: &[Command] = &[
+    Command { program: &audit::VERIFY, work: audit::verify },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::INIT, work: certs::init },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::CLIENT, work: certs::client },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::SERVER, work: certs::server },
+];
 
 impl Command {
     fn words(&self) -> impl Iterator<Item = &'static str> {
