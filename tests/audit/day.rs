@@ -30,6 +30,7 @@ fn assert_by_operator(line: &Value) {
 #[test]
 fn a_day_in_the_life() {
     let (home, content) = folder_with(300_000);
+    random_file(&home.join("slow"), 2, 300_000);
     let server = Server::start(&[]);
     let log = log_of(&server.uploads);
     assert_eq!(lines(&log)[0]["event"], "server_started");
@@ -123,14 +124,14 @@ fn a_day_in_the_life() {
 /// It is killed with a pull under way, goes on with it, and is stopped.
 fn after_a_kill_and_a_stop(server: Server, agent: Agent, pulled: &str) {
     let before = servers_is_good(&server);
-    let slow = id(&server.pull("shop-001", &json!({ "fileKey": "docs/file", "maxRate": 1024 })));
+    let slow = id(&server.pull("shop-001", &json!({ "fileKey": "docs/slow", "maxRate": 1024 })));
     server.reaches(&slow, "receiving");
-    let port = server.port.to_string();
-    let home = server.kill();
-    let mut server = Server::start_in(home, &[("PORT", &port)]);
+    let shop = agent.kill();
+    let mut server = Server::start_in(server.kill(), &[]);
     let log = log_of(&server.uploads);
     assert_eq!(events(&log, "server_started").len(), 2);
-    server.lists_agent("shop-001");
+    let shares = format!("docs={}", shop.display());
+    let agent = Agent::serving(&server, "shop-001", shop, &[("SHARES", &shares)]);
     server.delete(&format!("/transfers/{slow}")).expect(200);
     server.program.signal(Signal::TERM);
     assert_eq!(server.program.wait_exit(), 0);
