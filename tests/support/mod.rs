@@ -5,8 +5,10 @@
 //! and has a deadline. Every program, thread and folder goes away with the value that owns it.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod addresses;
 pub mod agent;
 pub mod audit;
+pub mod beside;
 pub mod fault_proxy;
 pub mod files;
 pub mod healthy;
