@@ -109,6 +109,9 @@ pub const IDEMPOTENCY_TIME: Duration = Duration::from_secs(24 * 3600);
 /// The longest `queueFor`: a month.
 pub const MAX_QUEUE_TIME: Duration = Duration::from_secs(31 * 24 * 3600);
 
+/// The head of a proxy's answer to CONNECT: status line, a challenge or two, and whatever its owner's branding adds.
+pub const MAX_PROXY_HEAD_BYTES: usize = 8 << 10;
+
 // The disk
 
 /// Between two tries to save records that the disk did not take: whoever makes room looks within seconds whether it helped.
@@ -117,6 +120,27 @@ pub const SAVE_AGAIN_TIME: Duration = Duration::from_secs(5);
 pub const SAVES_AT_ONCE: usize = 16;
 /// Between two looks for downloads that are older than `KEEP_DOWNLOADS_DAYS`: an hour counts for little among days.
 pub const RETENTION_PAUSE: Duration = Duration::from_secs(3600);
+
+// The audit log
+
+/// A line: the longest has a file key, every character of it escaped. Whoever verifies holds one line.
+pub const MAX_AUDIT_LINE_BYTES: usize = 64 << 10;
+/// The end of a log's file that is looked at when it is opened: the last line, and what a power cut may have left behind it.
+pub const MAX_AUDIT_TAIL_BYTES: u64 = 1 << 20;
+/// A log's file when it is full, unless `AUDIT_ROTATE_BYTES` is set: about 150,000 lines, read by any editor.
+pub const AUDIT_ROTATE_BYTES: u64 = 64 << 20;
+/// Lines that wait in memory for a disk that does not take them; the oldest go first, and a line says how many went.
+pub const MAX_AUDIT_BACKLOG_BYTES: usize = 1 << 20;
+/// Between two syncs of a log, and two tries at a disk that did not take a line: a burst costs one, and a power cut what came within it.
+pub const AUDIT_SYNC_PAUSE: Duration = Duration::from_secs(1);
+/// A line in the log that says how many of a kind were left out, in this time, and one in ours for all trouble with the disk.
+pub const AUDIT_COUNT_PAUSE: Duration = Duration::from_secs(60);
+/// Refusals of callers and agents without a valid key that have a line each: so many at once, and one each this time. Anybody can make them.
+pub const AUDIT_STRANGERS: (u64, Duration) = (60, Duration::from_secs(10));
+/// Refusals of callers with a key: a cron job may ask a whole fleet that is away.
+pub const AUDIT_REFUSALS: (u64, Duration) = (20_000, Duration::from_millis(500));
+/// Connects and disconnects of agents: a fleet may come back at once, twice; one that flaps must not fill the disk.
+pub const AUDIT_LINES: (u64, Duration) = (65_536, Duration::from_millis(500));
 
 // The control plane
 
@@ -184,6 +208,9 @@ pub const BACKOFF_MOST: Duration = Duration::from_secs(60);
 /// A line that held this long was healthy: the next pause is the first one again.
 pub const HEALTHY_TIME: Duration = Duration::from_secs(60);
 
+/// The highest `MAX_PULLS_PER_HOUR`: each pull that counts is remembered for an hour, in about 150 bytes.
+pub const MAX_COUNTED_PULLS: u64 = 10_000;
+
 // The line
 
 /// Read buffer of a line, in bytes: it is resident in full and zero-filled before each read (FACTS), so small for ten thousand idle lines; large enough that system calls do not count.
@@ -203,10 +230,17 @@ pub const TLS_READ_BYTES: usize = 16 << 10;
 pub const MAX_PEM_BYTES: u64 = 4 << 20;
 /// Between two looks, as connections come, whether certificates have changed.
 pub const CERTIFICATE_LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// Names of one client's certificate that are looked at.
+/// Names of one certificate: those of a client's that are looked at, those that a server's is made for.
 pub const MAX_CERTIFICATE_NAMES: usize = 64;
 /// A URI in a client's certificate that begins so names a client id: ids may have letters that a DNS name may not.
 pub const CLIENT_URI_SCHEME: &str = "towline:";
+
+/// Days that a certificate of `towline-server certs` holds: programs of some makers take none that hold for longer, and a key that was lost has an end.
+pub const MAX_CERTIFICATE_DAYS: u64 = 825;
+/// Days that its authority holds: each machine has a copy, so it is what is renewed least; longer than any that it signs.
+pub const AUTHORITY_DAYS: u64 = 3650;
+/// A clock that stands before this (2025, in milliseconds since 1970) was never set: what it dates would have expired long ago.
+pub const EARLIEST_CLOCK_MS: u64 = 1_735_689_600_000;
 
 // Settings
 

@@ -3,6 +3,9 @@
 //!
 //! A subcommand's name is one word or two. Results go to stdout; what went wrong is printed once, in one line.
 
+#[cfg(feature = "tls")]
+mod certs;
+
 use std::ffi::OsString;
 use std::iter::Peekable;
 
@@ -17,7 +20,14 @@ struct Command {
 }
 
 /// Each is named `towline-server <one word or two>`.
-static COMMANDS: &[Command] = &[];
+static COMMANDS: &[Command] = &[
+    #[cfg(feature = "tls")]
+    Command { program: &certs::INIT, work: certs::init },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::CLIENT, work: certs::client },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::SERVER, work: certs::server },
+];
 
 impl Command {
     fn words(&self) -> impl Iterator<Item = &'static str> {

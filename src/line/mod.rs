@@ -10,6 +10,7 @@ mod dial;
 mod frame;
 mod half;
 mod outbox;
+mod proxy;
 mod pulse;
 mod rate;
 #[cfg(test)]
@@ -32,6 +33,7 @@ use half::ReadHalf;
 pub use dial::{DialError, ServerAddress, dial, form_encode};
 pub use frame::{Side, binary_frame};
 pub use outbox::{Gone, Outbox};
+pub use proxy::{ProxyAddress, ProxyFault};
 pub use pulse::{Probe, Pulse};
 pub use rate::Rate;
 /// The payload of a binary message: a slice of the read buffer, shared, not copied.

@@ -10,7 +10,8 @@ use tiny_http::{Method, Request};
 use super::parked::{Wants, about};
 use super::replies::{self, Answer};
 use super::{Server, file, orders};
-use crate::door::query::{decode_segment, parse_query, split_target};
+use crate::door::query::{parse_query, split_target};
+use crate::encoding::percent_decoded;
 use crate::hub::{ClientView, Cursor, Filter, Uncancellable};
 use crate::limits;
 use crate::line::Outbox;
@@ -95,7 +96,7 @@ fn route(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
     let (path, query) = split_target(&target);
     let query =
         parse_query(query).map_err(|bad| replies::bad_request(&format!("the query can't be read: {bad}")))?;
-    let segments = path.strip_prefix('/').unwrap_or(path).split('/').map(decode_segment);
+    let segments = path.strip_prefix('/').unwrap_or(path).split('/').map(percent_decoded);
     let segments: Vec<String> = segments
         .collect::<Result<_, _>>()
         .map_err(|bad| replies::bad_request(&format!("the path can't be read: {bad}")))?;

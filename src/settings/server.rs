@@ -18,6 +18,7 @@ pub const SERVER: Program = Program {
     flags: &[],
     notes: "\
 Ready when it prints `Server running on port N`. Ends on Ctrl-C.
+`towline-server certs init --help` tells how to make certificates for TLS.
 Exit codes: 0 done, 1 failed, 2 bad usage or setting.",
 };
 
