@@ -16,7 +16,7 @@ pub fn connect_from(address: Ipv4Addr, port: u16) -> Wire {
     let stream = TcpStream::from(ours);
     stream.set_nodelay(true).expect("a socket takes options");
     stream.set_write_timeout(Some(SOON)).expect("a socket takes options");
-    Wire(stream)
+    Wire(stream, None)
 }
 
 /// As many descriptors as this process may have.
