@@ -5,9 +5,9 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`] |
+//! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`], [`glob`] |
 //! | 1 protocol | [`protocol`] |
-//! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`] |
+//! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`], [`keys`] |
 //! | 3 edges | [`mod@line`], [`spool`], [`shares`], [`settings`] |
 //! | 4 shells | [`server`], [`admin`], [`agent`], [`command`] |
 
@@ -19,9 +19,11 @@ pub mod clock;
 pub mod command;
 pub mod door;
 pub mod exit;
+pub mod glob;
 pub mod hash;
 pub mod hub;
 pub mod inbound;
+pub mod keys;
 pub mod limits;
 pub mod line;
 pub mod logging;
