@@ -3,6 +3,8 @@
 //!
 //! A subcommand's name is one word or two. Results go to stdout; what went wrong is printed once, in one line.
 
+mod keys;
+
 use std::ffi::OsString;
 use std::iter::Peekable;
 
@@ -17,7 +19,12 @@ struct Command {
 }
 
 /// Each is named `towline-server <one word or two>`.
-static COMMANDS: &[Command] = &[];
+static COMMANDS: &[Command] = &[
+    Command { program: &keys::ADD, work: keys::add },
+    Command { program: &keys::LIST, work: keys::list },
+    Command { program: &keys::REVOKE, work: keys::revoke },
+    Command { program: &keys::ROTATE, work: keys::rotate },
+];
 
 impl Command {
     fn words(&self) -> impl Iterator<Item = &'static str> {

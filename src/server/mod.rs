@@ -4,9 +4,11 @@
 //! or a wait; what an event demands is collected under it and done after it.
 
 mod begin;
+mod callers;
 mod control;
 mod disk;
 mod file;
+mod gate;
 mod orders;
 mod parked;
 mod receiving;
@@ -37,6 +39,7 @@ use crate::protocol::{Dialect, ToAgent, to_text};
 use crate::settings::ServerSettings;
 use crate::spool::Spool;
 use disk::Unsaved;
+use gate::{Gate, LineKey};
 use parked::{Parked, Reply};
 
 pub use run::run;
@@ -44,6 +47,7 @@ pub use run::run;
 /// What all threads of the server share.
 struct Server {
     settings: ServerSettings,
+    gate: Gate,
     spool: Spool,
     state: Mutex<State>,
     /// Wakes the timekeeper when something is due earlier than it thinks.
@@ -82,6 +86,8 @@ struct Link {
     generation: u64,
     outbox: Arc<Outbox>,
     pulse: Arc<Pulse>,
+    /// What it came in with.
+    key: LineKey,
 }
 
 /// An action, with what it takes to do it without the mutex.

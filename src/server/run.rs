@@ -9,13 +9,14 @@ use std::time::Instant;
 
 use tiny_http::Request;
 
+use super::gate::{Gate, Look};
 use super::parked::Parked;
 use super::replies::{self, Answer};
-use super::{Server, State, control, upgrade};
+use super::{Server, State, callers, control, upgrade};
 use crate::door::control_socket::ControlSocket;
 use crate::door::listener::{Admission, Listener, Ticket, raise_descriptor_limit};
 use crate::door::query::split_target;
-use crate::door::{head, relay, reply};
+use crate::door::{head, reply};
 use crate::exit::Exit;
 use crate::hub::{Config, Hub};
 use crate::limits;
@@ -23,6 +24,7 @@ use crate::settings::ServerSettings;
 use crate::signals;
 use crate::spool::{Recovered, Spool};
 use crate::transfer::{Failure, FailureCode, Status};
+use crate::watch;
 
 /// What a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -46,6 +48,7 @@ pub fn run(settings: ServerSettings) -> Exit {
 
 fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let descriptors = raise_descriptor_limit();
+    let gate = Gate::new(&settings.access)?;
     let spool = Spool::open(&settings.upload_dir)
         .map_err(|error| format!("UPLOAD_DIR={}: {error}", settings.upload_dir.display()))?;
     let address = SocketAddr::new(settings.host, settings.port);
@@ -66,7 +69,7 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let room = room(&settings, descriptors);
     let port = listener.local_addr().port();
     let ws_path = settings.ws_path.clone();
-    let server = Arc::new(Server::new(settings, spool, room));
+    let server = Arc::new(Server::new(settings, gate, spool, room));
     server.warn_of_a_full_disk();
     server.recover();
 
@@ -75,6 +78,14 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     if let Some(days) = server.settings.keep_downloads_days {
         let keeper = server.clone();
         spawn("retention", move || keeper.keep_downloads(days))?;
+    }
+    if let Some(path) = server.gate.file() {
+        let (paths, keeper) = (vec![path.to_owned()], server.clone());
+        let look = move || {
+            keeper.look_at_keys(Look::Surely);
+        };
+        let watch = move || match watch::watch(&paths, look) {};
+        spawn("watch keys", watch)?;
     }
     let (control, socket) = control;
     let control = Arc::new(control);
@@ -142,17 +153,9 @@ fn meet(
             let message = "this port is for agents only; REST is served on CONTROL_LISTEN";
             reply::refuse(&socket, 404, "not found", message, &[]);
         }
-        Serves::Everything | Serves::RestOnly => match relay::read_body(&socket, &head, deadline) {
-            Ok(body) => {
-                let Some(_ticket) = server.relays.enter() else {
-                    return reply::refuse(&socket, 503, "busy", "too many requests at once; try again", &[]);
-                };
-                if let Err(error) = relay::relay(&socket, &head, &body, control, peer) {
-                    log::debug!("{peer} went before it had its answer: {error}");
-                }
-            }
-            Err(error) => error.refuse(&socket),
-        },
+        Serves::Everything | Serves::RestOnly => {
+            callers::serve(server, control, &socket, peer, &head, deadline);
+        }
     }
 }
 
@@ -191,7 +194,7 @@ fn max_clients(settings: &ServerSettings, descriptors: u64) -> usize {
 }
 
 impl Server {
-    fn new(settings: ServerSettings, spool: Spool, room: Room) -> Server {
+    fn new(settings: ServerSettings, gate: Gate, spool: Spool, room: Room) -> Server {
         let hub = Hub::new(Config {
             max_concurrent: settings.max_concurrent_transfers,
             max_per_client: settings.max_transfers_per_client,
@@ -213,6 +216,7 @@ impl Server {
         };
         Server {
             settings,
+            gate,
             spool,
             state: Mutex::new(state),
             earlier: Condvar::new(),

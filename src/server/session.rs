@@ -5,6 +5,7 @@
 use std::collections::HashMap;
 use std::thread::{self, Scope};
 
+use super::gate::LineKey;
 use super::receiving::Running;
 use super::{Link, Server};
 use crate::hub::Registration;
@@ -20,6 +21,7 @@ pub(super) struct Session<'s> {
     pub(super) client: ClientId,
     pub(super) generation: u64,
     pub(super) line: Line,
+    pub(super) key: LineKey,
     pub(super) running: HashMap<RequestId, Running>,
 }
 
@@ -30,8 +32,14 @@ enum SessionEnd {
 }
 
 impl<'s> Session<'s> {
-    pub(super) fn new(server: &'s Server, client: ClientId, generation: u64, line: Line) -> Session<'s> {
-        Session { server, client, generation, line, running: HashMap::new() }
+    pub(super) fn new(
+        server: &'s Server,
+        client: ClientId,
+        generation: u64,
+        line: Line,
+        key: LineKey,
+    ) -> Session<'s> {
+        Session { server, client, generation, line, key, running: HashMap::new() }
     }
 
     /// Runs until the line ends. When this returns the client is gone from the hub and all writers have ended.
@@ -46,7 +54,7 @@ impl<'s> Session<'s> {
             // Gone at once, not when its writers have ended; without their channels they do, and the scope can.
             let running = std::mem::take(&mut self.running);
             let (outbox, pulse) = (self.line.outbox().clone(), self.line.pulse().clone());
-            let link = Link { generation: self.generation, outbox, pulse };
+            let link = Link { generation: self.generation, outbox, pulse, key: self.key.clone() };
             self.server.leave(&self.client, &link, || drop(running));
             match end {
                 SessionEnd::Line(end) => {
@@ -127,7 +135,7 @@ impl<'s> Session<'s> {
             ToServer::Listing { request_id, entries, truncated } => {
                 let waiting = self.server.lock().parked.take_listing(request_id);
                 if let Some(waiting) = waiting {
-                    waiting.listed(&entries, truncated).send(self.server);
+                    waiting.listed(entries, truncated).send(self.server);
                 }
                 Ok(())
             }

@@ -7,6 +7,7 @@
 //! Invariants: a secret is taken from no flag and is in no message. A setting that this version does not act on is
 //! refused when it is set. What is in the environment or in `.env` and in no table is nobody's business here.
 
+mod access;
 mod agent;
 mod both;
 pub mod dotenv;
@@ -21,6 +22,7 @@ mod server_url;
 mod testing;
 pub mod value;
 
+pub use access::{Access, KEYS_SETTINGS};
 pub use agent::{AGENT, AgentSettings, SWARM_SETTINGS};
 pub use error::UsageError;
 pub use gather::{Asked, Surroundings, gather};
