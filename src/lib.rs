@@ -8,7 +8,7 @@
 //! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`], [`glob`] |
 //! | 1 protocol | [`protocol`] |
 //! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`], [`keys`] |
-//! | 3 edges | [`mod@line`], [`spool`], [`shares`], [`settings`], [`watch`] |
+//! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`shares`], [`settings`], [`watch`] |
 //! | 4 shells | [`server`], [`admin`], [`agent`], [`command`] |
 
 pub mod admin;
@@ -40,5 +40,6 @@ pub mod settings;
 pub mod shares;
 pub mod signals;
 pub mod spool;
+pub mod stream;
 pub mod transfer;
 pub mod watch;

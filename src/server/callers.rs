@@ -2,7 +2,7 @@
 //! body is read; and looked up again by the control plane, which trusts what the door says of them and nothing else.
 
 use std::fmt;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -21,6 +21,7 @@ use crate::keys::key::holds_key;
 use crate::keys::{Lack, Operator, Scope};
 use crate::names::RequestId;
 use crate::protocol::Kind;
+use crate::stream::Stream;
 use crate::transfer::Transfer;
 
 /// An operator who asks for something.
@@ -76,7 +77,7 @@ pub(super) fn forbidden(lack: &Lack) -> Answer {
 pub(super) fn serve(
     server: &Server,
     control: &ControlSocket,
-    socket: &TcpStream,
+    socket: &Stream,
     peer: SocketAddr,
     head: &Head,
     deadline: Instant,

@@ -38,6 +38,7 @@ use crate::names::{ClientId, RequestId};
 use crate::protocol::{Dialect, ToAgent, to_text};
 use crate::settings::ServerSettings;
 use crate::spool::Spool;
+use crate::stream::tls::Acceptor;
 use disk::Unsaved;
 use gate::{Gate, LineKey};
 use parked::{Parked, Reply};
@@ -49,6 +50,8 @@ struct Server {
     settings: ServerSettings,
     gate: Gate,
     spool: Spool,
+    /// Takes TLS connections, if this server does.
+    tls: Option<Acceptor>,
     state: Mutex<State>,
     /// Wakes the timekeeper when something is due earlier than it thinks.
     earlier: Condvar,

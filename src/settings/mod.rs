@@ -20,6 +20,7 @@ mod server;
 mod server_url;
 #[cfg(test)]
 mod testing;
+mod tls;
 pub mod value;
 
 pub use access::{Access, KEYS_SETTINGS};
@@ -31,7 +32,10 @@ pub use help::help;
 pub use operator::{OPERATOR_SETTINGS, OperatorSettings};
 pub use server::{SERVER, ServerSettings};
 pub use server_url::ServerUrl;
+pub use tls::{AgentTls, ServerTls};
 pub use value::Secret;
+
+use crate::stream::tls::IS_BUILT_IN;
 
 /// A program, or a subcommand of `towline`, as its user sees it.
 #[derive(Debug, Clone, Copy)]
@@ -74,7 +78,7 @@ pub enum Kind {
     Secret,
     /// This version does not act on it and goes on.
     Ignored,
-    /// This version cannot do it: to go on without it would be a hole, so it ends the program.
+    /// This version, or this build, cannot do it: to go on without it would be a hole, so it ends the program.
     Unsupported,
 }
 
@@ -101,6 +105,12 @@ impl Setting {
 
     const fn secret(name: &'static str, help: &'static str) -> Setting {
         Setting { name, takes: "KEY", default: "", help, kind: Kind::Secret }
+    }
+
+    /// A setting of TLS, which a build without TLS refuses.
+    const fn tls(name: &'static str, help: &'static str) -> Setting {
+        let kind = if IS_BUILT_IN { Kind::Plain } else { Kind::Unsupported };
+        Setting { name, takes: "FILE", default: "off", help, kind }
     }
 
     const fn unsupported(name: &'static str, takes: &'static str, help: &'static str) -> Setting {
