@@ -118,7 +118,8 @@ fn authenticate(server: &Server, head: &Head, peer: SocketAddr) -> Option<String
             "{peer} sends a key in the URL, where every log on its way may show it: it is not looked at"
         ));
     }
-    let offered = offered(head)?;
+    // None at all is no attempt at one.
+    let offered = offered(head).filter(|key| !key.is_empty())?;
     let found = server.admit_operator(&offered);
     if found.is_none() {
         server.gate.slow_down(peer, format_args!("a caller at {peer} has a wrong key"));

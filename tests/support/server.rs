@@ -23,6 +23,8 @@ pub struct Server {
     pub port: u16,
     /// `UPLOAD_DIR`.
     pub uploads: PathBuf,
+    /// The key that every call is made with.
+    pub key: String,
     home: TempDir,
 }
 
@@ -40,7 +42,7 @@ impl Server {
         let line = program.wait_line("Server running on port ");
         let port = line.rsplit(' ').next().and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
-        Server { program, port, uploads, home }
+        Server { program, port, uploads, key: SECRET.to_owned(), home }
     }
 
     /// Starts it in such a folder, ends it a moment later as a power cut would, and hands the folder on.
@@ -82,7 +84,19 @@ impl Server {
 
     /// The same, for the test to read the answer when it likes.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Wire {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {SECRET}\r\n");
+        self.send_with(&self.key, method, path, headers, body)
+    }
+
+    /// The same with another key.
+    pub fn send_with(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Wire {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
