@@ -217,6 +217,8 @@ pub const MAX_KEY_PATTERNS: usize = 256;
 pub const KEYS_LOCK_TIME: Duration = Duration::from_secs(10);
 /// Between two looks whether that one is done.
 pub const KEYS_LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// What a file's times may be off: the steps in which the coarsest file system counts, FAT's.
+pub const FILE_TIME_STEP: Duration = Duration::from_secs(2);
 /// Wrong keys from one address that are answered at once: anybody mistypes.
 pub const FREE_FAILURES: u32 = 3;
 /// How long the answer to the next one is held back; each further one doubles it.

@@ -10,7 +10,7 @@ use std::io::{self, Read, Write};
 use std::os::unix::fs::{MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::thread;
-use std::time::Instant;
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Gid, OFlags, Uid};
 
@@ -81,6 +81,13 @@ impl Stamp {
     /// That of what is at `path` now.
     pub fn of(path: &Path) -> Option<Stamp> {
         fs::metadata(path).ok().map(|found| Stamp::new(&found))
+    }
+
+    /// Whether a change from now on would show: a file system may count time in steps of two seconds. A time that is far off
+    /// comes from another clock than ours, and says nothing.
+    pub fn is_settled(&self, now: SystemTime) -> bool {
+        let now = now.duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs() as i64);
+        now.abs_diff(self.changed.0) > limits::FILE_TIME_STEP.as_secs()
     }
 
     fn new(found: &Metadata) -> Stamp {
@@ -275,7 +282,12 @@ mod tests {
         fs::write(beside(&path, ".new"), "{\"ver").unwrap();
         add(&path, 4);
         assert_eq!(load(&path).unwrap().keys().len(), 4);
-        assert_ne!(Stamp::of(&path), before.1);
+        let stamp = Stamp::of(&path).unwrap();
+        assert_ne!(Some(stamp), before.1);
+        let now = SystemTime::now();
+        for (later, settled) in [(0, false), (10, true)] {
+            assert_eq!(stamp.is_settled(now + std::time::Duration::from_secs(later)), settled);
+        }
     }
 
     #[test]

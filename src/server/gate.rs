@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use super::{Link, Server};
 use crate::keys::failures::Failures;
@@ -43,16 +43,9 @@ enum Doors {
 /// What was last seen of the file. Its mutex is held while the file is read.
 struct Seen {
     stamp: Option<Stamp>,
+    /// A later change would have another stamp.
+    is_settled: bool,
     trouble: Option<String>,
-}
-
-/// How much reason there is to look at the file.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Look {
-    /// Something has happened to it, or beside it.
-    Surely,
-    /// A key was wrong.
-    IfTouched,
 }
 
 /// Warnings about wrong keys that there were this minute.
@@ -84,7 +77,7 @@ impl Gate {
                     format!("KEYS_FILE: {error}{}", if error.is_missing() { missing } else { "" })
                 })?;
                 log::info!("{} keys in {}", ring.keys().len(), path.display());
-                let seen = Mutex::new(Seen { stamp, trouble: None });
+                let seen = Mutex::new(Seen { stamp, is_settled: false, trouble: None });
                 Doors::Keys { path: path.clone(), ring: Mutex::new(ring.into()), seen }
             }
         };
@@ -144,17 +137,18 @@ impl Gate {
         }
     }
 
-    /// Reads the file again; returns whether that has changed the keys.
-    fn look(&self, look: Look) -> bool {
+    /// Reads the file again when it has been touched; returns whether that has changed the keys.
+    fn look(&self) -> bool {
         let Doors::Keys { path, ring, seen } = &self.doors else { return false };
         let mut seen = lock(seen);
         // Before it is read: what changes in between is seen the next time.
         let stamp = Stamp::of(path);
-        if look == Look::IfTouched && stamp == seen.stamp {
+        let is_touched = stamp != seen.stamp;
+        if !is_touched && seen.is_settled {
             return false;
         }
-        let is_touched = stamp != seen.stamp;
         seen.stamp = stamp;
+        seen.is_settled = stamp.is_none_or(|stamp| stamp.is_settled(SystemTime::now()));
         match file::load(path) {
             Ok(new) => {
                 if seen.trouble.take().is_some() {
@@ -226,20 +220,18 @@ impl Server {
     /// What stands for the operator whose key this is.
     pub(super) fn admit_operator(&self, candidate: &str) -> Option<String> {
         let found = self.gate.check_operator(candidate);
-        found.or_else(|| self.look_at_keys(Look::IfTouched).then(|| self.gate.check_operator(candidate))?)
+        found.or_else(|| self.look_at_keys().then(|| self.gate.check_operator(candidate))?)
     }
 
     /// The key, when it is one of this client's.
     pub(super) fn admit_client(&self, candidate: &str, client: &ClientId) -> Option<LineKey> {
         let found = self.gate.check_client(candidate, client);
-        found.or_else(|| {
-            self.look_at_keys(Look::IfTouched).then(|| self.gate.check_client(candidate, client))?
-        })
+        found.or_else(|| self.look_at_keys().then(|| self.gate.check_client(candidate, client))?)
     }
 
-    /// Reads the keys again, and ends the lines of those that are no more; returns whether there was a change.
-    pub(super) fn look_at_keys(&self, look: Look) -> bool {
-        let has_changed = self.gate.look(look);
+    /// Reads the keys again when their file has been touched, and ends the lines of those that are no more; returns whether there was a change.
+    pub(super) fn look_at_keys(&self) -> bool {
+        let has_changed = self.gate.look();
         if has_changed {
             let is_over = |(client, link): &(&ClientId, &Link)| !self.gate.lets_stay(client, &link.key);
             let over: Vec<(ClientId, Link)> = {

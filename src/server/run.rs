@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use tiny_http::Request;
 
-use super::gate::{Gate, Look};
+use super::gate::Gate;
 use super::parked::Parked;
 use super::replies::{self, Answer};
 use super::{Server, State, callers, control, upgrade};
@@ -89,7 +89,7 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     if let Some(path) = server.gate.file() {
         let (paths, keeper) = (vec![path.to_owned()], server.clone());
         let look = move || {
-            keeper.look_at_keys(Look::Surely);
+            keeper.look_at_keys();
         };
         let watch = move || match watch::watch(&paths, look) {};
         spawn("watch keys", watch)?;

@@ -19,6 +19,7 @@ pub const SERVER: Program = Program {
     flags: &[],
     notes: "\
 Ready when it prints `Server running on port N`. Ends on Ctrl-C.
+Subcommands: keys add, keys list, keys revoke, keys rotate; `keys add --help` tells more.
 Exit codes: 0 done, 1 failed, 2 bad usage or setting.",
 };
 

@@ -94,10 +94,10 @@ fn it_sees_nothing_else() {
     assert_eq!(get("/clients/shop-001").expect(200)["shares"], json!(["logs"]));
     get("/clients/pos-1").expect_error(403, "forbidden");
     get("/clients/pos-77").expect_error(403, "forbidden");
-    assert_eq!(ids(&get("/transfers").expect(200), "requestId"), [seen.clone()]);
+    assert_eq!(ids(&get("/transfers").expect(200), "requestId"), [&*seen]);
     assert_eq!(
         ids(&get("/transfers?limit=1").expect(200), "requestId"),
-        [seen.clone()],
+        [&*seen],
         "the first that it may see"
     );
     assert_eq!(get("/transfers?clientId=pos-1").expect(200), json!([]));

@@ -114,6 +114,24 @@ fn after_a_rotation_both_keys_are_valid_until_the_old_one_is_revoked() {
 }
 
 #[test]
+fn a_key_that_is_revoked_while_its_request_comes_is_401() {
+    let keys = Keys::new();
+    let nightly = keys.operator("nightly", "pull", "*", "*");
+    let server = keys.server(&[]);
+    let headers = [("Content-Length", "2"), ("Expect", "100-continue")];
+    let mut wire = server.send_with(&nightly, "POST", "/download/shop-001", &headers, None);
+    assert_eq!(wire.read_exact(25), b"HTTP/1.1 100 Continue\r\n\r\n", "the door has let it in");
+    keys.done(&["revoke", id_of(&nightly)]);
+    eventually("it is no more", || {
+        (call(&server, &nightly, "GET", "/nothing", None).status == 401).then_some(())
+    });
+
+    wire.send(b"{}");
+
+    wire.answer().expect_error(401, "unauthorized");
+}
+
+#[test]
 fn a_change_by_hand_counts_however_it_is_made() {
     let keys = Keys::new();
     let (one, two, three) = (keys.client("shop-001"), keys.client("shop-002"), keys.client("shop-003"));
