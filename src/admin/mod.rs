@@ -3,6 +3,8 @@
 //!
 //! A subcommand's name is one word or two. Results go to stdout; what went wrong is printed once, in one line.
 
+#[cfg(feature = "tls")]
+mod certs;
 mod keys;
 
 use std::ffi::OsString;
@@ -24,6 +26,12 @@ static COMMANDS: &[Command] = &[
     Command { program: &keys::LIST, work: keys::list },
     Command { program: &keys::REVOKE, work: keys::revoke },
     Command { program: &keys::ROTATE, work: keys::rotate },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::INIT, work: certs::init },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::CLIENT, work: certs::client },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::SERVER, work: certs::server },
 ];
 
 impl Command {

@@ -11,11 +11,14 @@ use tiny_http::Request;
 use super::Server;
 use super::control::header;
 use super::replies::{self, Answer};
+use super::run::turn_back;
 use crate::door::control_socket::ControlSocket;
+use crate::door::hall::Ticket;
 use crate::door::head::Head;
-use crate::door::query::{decode_segment, parse_query, split_target};
+use crate::door::query::{parse_query, split_target};
 use crate::door::relay::{self, KEY_HEADER, PEER_HEADER, Relayed};
 use crate::door::reply;
+use crate::encoding::percent_decoded;
 use crate::hub::ClientView;
 use crate::keys::key::holds_key;
 use crate::keys::{Lack, Operator, Scope};
@@ -80,20 +83,18 @@ pub(super) fn serve(
     socket: &Stream,
     peer: SocketAddr,
     head: &Head,
+    ticket: &Ticket<'_>,
     deadline: Instant,
 ) {
     let is_probe = matches!(&*head.method, "GET" | "HEAD") && is_probe(&head.target);
-    let key = match is_probe {
-        true => None,
-        false => match authenticate(server, head, peer) {
-            Some(key) => Some(key),
-            None => {
-                let headers = &[("WWW-Authenticate", "Bearer")];
-                let message = replies::HOW_TO_SEND_A_KEY;
-                return reply::refuse_request(socket, &head.method, 401, "unauthorized", message, headers);
-            }
-        },
-    };
+    let key = if is_probe { None } else { authenticate(server, head, peer, ticket) };
+    if key.is_none() && !is_probe {
+        let headers = &[("WWW-Authenticate", "Bearer")];
+        let message = replies::HOW_TO_SEND_A_KEY;
+        return reply::refuse_request(socket, &head.method, 401, "unauthorized", message, headers);
+    }
+    // It is known, or is answered now, and the number of those is bounded by itself.
+    ticket.vouch();
     // A probe has no body that anybody needs, and a stranger's is not read.
     let body = if is_probe { Ok(Vec::new()) } else { relay::read_body(socket, head, deadline) };
     match body {
@@ -105,16 +106,15 @@ pub(super) fn serve(
                 log::debug!("{peer} went before it had its answer: {error}");
             }
         }
-        Err(error) => error.refuse(socket),
+        Err(error) => turn_back(server, socket, peer, &error),
     }
 }
 
 /// What stands for the key of the caller; a wrong one has waited by then.
-fn authenticate(server: &Server, head: &Head, peer: SocketAddr) -> Option<String> {
-    let has_key_in_url = has_key_in_url(&head.target);
-    if has_key_in_url {
+fn authenticate(server: &Server, head: &Head, peer: SocketAddr, ticket: &Ticket<'_>) -> Option<String> {
+    if has_key_in_url(&head.target) {
         // Told of here and not at the end: whoever sent it may believe that it is what let them in.
-        server.gate.warn(format_args!(
+        server.refused.callers.about(format_args!(
             "{peer} sends a key in the URL, where every log on its way may show it: it is not looked at"
         ));
     }
@@ -122,7 +122,8 @@ fn authenticate(server: &Server, head: &Head, peer: SocketAddr) -> Option<String
     let offered = offered(head).filter(|key| !key.is_empty())?;
     let found = server.admit_operator(&offered);
     if found.is_none() {
-        server.gate.slow_down(peer, format_args!("a caller at {peer} has a wrong key"));
+        server.refused.callers.about(format_args!("a caller at {peer} has a wrong key"));
+        ticket.hold(server.gate.hold_for(peer));
     }
     found
 }
@@ -145,7 +146,7 @@ pub(super) fn bearer(value: &[u8]) -> Option<&str> {
 /// Whether the target is one that needs no key.
 fn is_probe(target: &str) -> bool {
     let path = split_target(target).0;
-    let segment = path.strip_prefix('/').map(decode_segment);
+    let segment = path.strip_prefix('/').map(percent_decoded);
     matches!(segment.as_ref().map(|segment| segment.as_deref()), Some(Ok("healthz" | "readyz")))
 }
 

@@ -11,7 +11,8 @@ use super::callers::{self, Caller};
 use super::parked::{View, Wants, about};
 use super::replies::{self, Answer};
 use super::{Server, file, orders};
-use crate::door::query::{decode_segment, parse_query, split_target};
+use crate::door::query::{parse_query, split_target};
+use crate::encoding::percent_decoded;
 use crate::hub::{Cursor, Filter, Uncancellable};
 use crate::keys::Scope;
 use crate::limits;
@@ -97,7 +98,7 @@ fn route(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
     let (path, query) = split_target(&target);
     let query =
         parse_query(query).map_err(|bad| replies::bad_request(&format!("the query can't be read: {bad}")))?;
-    let segments = path.strip_prefix('/').unwrap_or(path).split('/').map(decode_segment);
+    let segments = path.strip_prefix('/').unwrap_or(path).split('/').map(percent_decoded);
     let segments: Vec<String> = segments
         .collect::<Result<_, _>>()
         .map_err(|bad| replies::bad_request(&format!("the path can't be read: {bad}")))?;
@@ -192,7 +193,7 @@ fn transfer_id(text: &str) -> Result<RequestId, Answer> {
 fn clients(server: &Server, caller: &Caller) -> Turn {
     let now = server.now();
     let state = server.lock();
-    let mut clients = state.hub.clients(|client| Server::seen(&state.links, now, client));
+    let mut clients = state.hub.clients(now, |client| Server::seen(&state.links, now, client));
     drop(state);
     clients.retain(|client| caller.operator.sees_client(&client.client_id));
     clients.iter_mut().for_each(|client| caller.hide_shares(client));
@@ -204,7 +205,7 @@ fn one_client(server: &Server, caller: &Caller, client: &str) -> Result<Turn, An
     caller.reach_client(client.as_str())?;
     let now = server.now();
     let state = server.lock();
-    let found = state.hub.client(client, |client| Server::seen(&state.links, now, client));
+    let found = state.hub.client(client, now, |client| Server::seen(&state.links, now, client));
     drop(state);
     let mut found = found.ok_or_else(|| {
         Answer::error(404, "not found", "this client has not been seen; GET /clients lists those connected")

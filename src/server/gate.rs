@@ -5,11 +5,9 @@
 //! once more first, for file systems that do not tell of changes.
 
 use std::collections::HashSet;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Link, Server};
@@ -30,7 +28,6 @@ const EVERYBODY: &str = "operator";
 pub(super) struct Gate {
     doors: Doors,
     failures: Mutex<Failures>,
-    lines: Mutex<Lines>,
     /// Clients that have been told of for a secret in the URL.
     in_url: Mutex<HashSet<ClientId>>,
 }
@@ -46,13 +43,6 @@ struct Seen {
     /// A later change would have another stamp.
     is_settled: bool,
     trouble: Option<String>,
-}
-
-/// Warnings about wrong keys that there were this minute.
-struct Lines {
-    since: Instant,
-    said: u32,
-    unsaid: u64,
 }
 
 /// The key that a client dialled in with; nothing when that is `AUTH_SECRET`.
@@ -81,13 +71,7 @@ impl Gate {
                 Doors::Keys { path: path.clone(), ring: Mutex::new(ring.into()), seen }
             }
         };
-        let now = Instant::now();
-        Ok(Gate {
-            doors,
-            failures: Mutex::new(Failures::new(now)),
-            lines: Mutex::new(Lines { since: now, said: 0, unsaid: 0 }),
-            in_url: Mutex::default(),
-        })
+        Ok(Gate { doors, failures: Mutex::new(Failures::new(Instant::now())), in_url: Mutex::default() })
     }
 
     /// The file to watch.
@@ -172,23 +156,9 @@ impl Gate {
         }
     }
 
-    /// Tells of a key that was refused, at a bounded rate, and holds the answer back: in the thread of that caller, so
-    /// that nobody else waits.
-    pub(super) fn slow_down(&self, peer: SocketAddr, what: impl fmt::Display) {
-        let hold = lock(&self.failures).note(peer.ip(), Instant::now());
-        self.warn(what);
-        if hold > Duration::ZERO {
-            thread::sleep(hold);
-        }
-    }
-
-    /// Tells of something that strangers may do as often as they like, at a bounded rate.
-    pub(super) fn warn(&self, what: impl fmt::Display) {
-        if let Some(unsaid) = lock(&self.lines).may_say(Instant::now()) {
-            let more =
-                if unsaid > 0 { format!(" ({unsaid} more lines like this left out)") } else { String::new() };
-            log::warn!("{what}{more}");
-        }
+    /// A key was wrong: how long the answer is to be held back.
+    pub(super) fn hold_for(&self, peer: SocketAddr) -> Duration {
+        lock(&self.failures).note(peer.ip(), Instant::now())
     }
 
     /// Whether this is the first time that the client's secret was in the URL.
@@ -198,21 +168,6 @@ impl Gate {
             told.clear(); // with AUTH_SECRET a client may have any name
         }
         told.insert(client.clone())
-    }
-}
-
-impl Lines {
-    /// Whether there may be one more: how many were left out before it.
-    fn may_say(&mut self, now: Instant) -> Option<u64> {
-        if now.saturating_duration_since(self.since) >= Duration::from_secs(60) {
-            (self.since, self.said) = (now, 0);
-        }
-        if self.said >= limits::MAX_FAILURE_LINES {
-            self.unsaid += 1;
-            return None;
-        }
-        self.said += 1;
-        Some(std::mem::take(&mut self.unsaid))
     }
 }
 
@@ -261,20 +216,4 @@ fn end_revoked(client: &ClientId, link: &Link) {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn lines_in_the_log_are_bounded() {
-        let start = Instant::now();
-        let mut lines = Lines { since: start, said: 0, unsaid: 0 };
-        let said = (0..1000).filter(|_| lines.may_say(start).is_some()).count();
-        assert_eq!(said, limits::MAX_FAILURE_LINES as usize);
-        let minute = start + Duration::from_secs(60);
-        assert_eq!(lines.may_say(minute), Some(1000 - u64::from(limits::MAX_FAILURE_LINES)));
-        assert_eq!(lines.may_say(minute), Some(0));
-    }
 }

@@ -119,7 +119,8 @@ fn begin_all(
 /// reaches: of the others it learns nothing.
 fn select(server: &Server, caller: &Caller, choice: &Choice, refused: &mut Vec<Refused>) -> Vec<ClientId> {
     let Choice { patterns, meta } = choice;
-    let mut connected = server.ask(|hub| hub.clients(|_| None));
+    let now = server.now();
+    let mut connected = server.ask(|hub| hub.clients(now, |_| None));
     connected.retain(|client| caller.operator.sees_client(&client.client_id));
     let matches = |client: &ClientId| patterns.iter().any(|pattern| glob::matches(pattern, client.as_str()));
     let has_labels =

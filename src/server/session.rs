@@ -4,6 +4,7 @@
 
 use std::collections::HashMap;
 use std::thread::{self, Scope};
+use std::time::Duration;
 
 use super::gate::LineKey;
 use super::receiving::Running;
@@ -11,7 +12,7 @@ use super::{Link, Server};
 use crate::hub::Registration;
 use crate::inbound::Event;
 use crate::limits;
-use crate::line::{Bytes, Incoming, Line, LineEnd, close};
+use crate::line::{Bytes, Incoming, Line, LineEnd, Rate, close};
 use crate::names::{ClientId, RequestId, printable};
 use crate::protocol::{ChunkHeader, Dialect, ToServer, Violation, parse_text, unpack};
 
@@ -23,6 +24,8 @@ pub(super) struct Session<'s> {
     pub(super) line: Line,
     pub(super) key: LineKey,
     pub(super) running: HashMap<RequestId, Running>,
+    /// Text messages.
+    texts: Rate,
 }
 
 /// Why a session ends.
@@ -39,7 +42,7 @@ impl<'s> Session<'s> {
         line: Line,
         key: LineKey,
     ) -> Session<'s> {
-        Session { server, client, generation, line, key, running: HashMap::new() }
+        Session { server, client, generation, line, key, running: HashMap::new(), texts: Rate::new() }
     }
 
     /// Runs until the line ends. When this returns the client is gone from the hub and all writers have ended.
@@ -84,6 +87,10 @@ impl<'s> Session<'s> {
     where
         's: 'scope,
     {
+        let covers_bytes = matches!(message, ToServer::Same { .. });
+        if !covers_bytes && self.texts.exceeds(limits::MAX_TEXTS_A_SECOND, Duration::from_secs(1)) {
+            return Err(Violation::TooManyMessages);
+        }
         match message {
             ToServer::RegisterMeta { meta, protocol, agent_version, shares } => {
                 self.register(meta, protocol, agent_version, shares.unwrap_or_default());
@@ -129,7 +136,9 @@ impl<'s> Session<'s> {
                 }
             }
             ToServer::Error { request_id: None, message, .. } => {
-                log::warn!("{} reports an error of no transfer: {}", self.client, printable(&message));
+                let (client, message) = (&self.client, printable(&message));
+                let what = format_args!("{client} reports an error of no transfer: {message}");
+                self.server.refused.messages.about(what);
                 Ok(())
             }
             ToServer::Listing { request_id, entries, truncated } => {
@@ -155,7 +164,8 @@ impl<'s> Session<'s> {
     ) {
         let length = serde_json::to_string(&meta).map_or(usize::MAX, |text| text.len());
         let meta = if length > limits::MAX_META_BYTES {
-            log::warn!("{} sent labels of {length} bytes; they are left out", self.client);
+            let what = format_args!("{} sent labels of {length} bytes; they are left out", self.client);
+            self.server.refused.messages.about(what);
             serde_json::Map::new()
         } else {
             meta

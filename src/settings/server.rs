@@ -20,6 +20,7 @@ pub const SERVER: Program = Program {
     notes: "\
 Ready when it prints `Server running on port N`. Ends on Ctrl-C.
 Subcommands: keys add, keys list, keys revoke, keys rotate; `keys add --help` tells more.
+`towline-server certs init --help` tells how to make certificates for TLS.
 Exit codes: 0 done, 1 failed, 2 bad usage or setting.",
 };
 

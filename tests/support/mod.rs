@@ -7,6 +7,9 @@
 
 pub mod agent;
 pub mod audit;
+#[cfg(feature = "tls")]
+pub mod authority;
+pub mod connect_proxy;
 pub mod fault_proxy;
 pub mod files;
 pub mod healthy;
@@ -15,6 +18,8 @@ pub mod kill_run;
 pub mod program;
 pub mod proxy;
 pub mod raw_line;
+#[cfg(feature = "tls")]
+pub mod secure;
 pub mod server;
 pub mod temp;
 pub mod v1_client;

@@ -28,6 +28,8 @@ pub struct ApiError {
 pub(super) enum Fault {
     /// The request was not sent.
     Unreachable(String),
+    /// Nor was it then: there was nobody to trust. The text is fit to print.
+    Insecure(String),
     /// It was, or a part of it, and its answer did not come.
     Lost(String),
     NotAuthorised,
@@ -65,12 +67,14 @@ pub(super) fn refusal(status: u16, about: About, text: &str) -> Fault {
 impl ApiError {
     /// How the program ends when this ends it.
     pub fn exit(&self) -> Exit {
-        use Fault::{Lost, Malformed, NoSuchTransfer, Refused, Unreachable};
+        use Fault::{Insecure, Lost, Malformed, NoSuchTransfer, Refused, Unreachable};
         match self.fault {
             Fault::NotAuthorised | Fault::Forbidden(_) => Exit::NotAuthorised,
             Fault::NoSuchClient => Exit::NoSuchClient,
             Refused { status: 400, .. } => Exit::BadUsage, // the server found what we did not look for
-            Unreachable(_) | Lost(_) | NoSuchTransfer | Refused { .. } | Malformed(_) => Exit::Failed,
+            Unreachable(_) | Insecure(_) | Lost(_) | NoSuchTransfer | Refused { .. } | Malformed(_) => {
+                Exit::Failed
+            }
         }
     }
 
@@ -79,7 +83,8 @@ impl ApiError {
         match self.fault {
             Fault::Unreachable(_) | Fault::Lost(_) => true,
             Fault::Refused { status, .. } => matches!(status, 429 | 502 | 503 | 504),
-            Fault::NotAuthorised
+            Fault::Insecure(_)
+            | Fault::NotAuthorised
             | Fault::Forbidden(_)
             | Fault::NoSuchClient
             | Fault::NoSuchTransfer
@@ -93,6 +98,7 @@ impl ApiError {
             Fault::Lost(_) => true,
             Fault::Refused { status, .. } => matches!(status, 502 | 504), // of a proxy, about a server behind it
             Fault::Unreachable(_)
+            | Fault::Insecure(_)
             | Fault::NotAuthorised
             | Fault::Forbidden(_)
             | Fault::NoSuchClient
@@ -111,6 +117,7 @@ impl fmt::Display for ApiError {
                 let why = printable(why);
                 write!(f, "no answer from {server} ({why}); does the server run, and is SERVER right?")
             }
+            Fault::Insecure(why) => write!(f, "no secure connection to {server}: {why}"),
             Fault::Lost(why) => {
                 let why = printable(why);
                 write!(f, "the answer of {server} did not come ({why}); does its log say why?")
@@ -144,7 +151,8 @@ mod tests {
 
     #[test]
     fn answers_become_exit_codes_and_advice() {
-        let api = Api::new(OperatorSettings { server: "http://h:1".to_owned(), key: Secret::new("k3y") });
+        let (server, key) = ("http://h:1".to_owned(), Secret::new("k3y"));
+        let api = Api::new(OperatorSettings { server, key, tls_ca: None }).unwrap();
         let json = r#"{"error":"conflict","message":"it has ended"}"#;
         for (status, about, text, exit, wanted) in [
             (401, About::Client, "", Exit::NotAuthorised, "does not accept the key"),
