@@ -150,7 +150,7 @@ pub const MAX_HEAD_BYTES: usize = 16 << 10;
 pub const MAX_HEADERS: usize = 64;
 /// A request's body: a batch of clients fits.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
-/// Connections that are at the door or with the control plane, each with a thread. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 17 kB of ours.
+/// Connections that are at the door or with the control plane, each with a thread. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 22 kB, one with a head at its bound 38 kB.
 pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 /// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
 pub const ACCEPT_BACKLOG: i32 = 4096;

@@ -102,6 +102,8 @@ fn headers(transfer: &Transfer, hash: Sha256Hash, etag: &str, part: Part, size: 
         ("ETag", etag.to_owned()),
         ("Repr-Digest", format!("sha-256=:{}:", base64(&hash.0))),
         ("Content-Disposition", disposition(name)),
+        // A shop's file is never a page of this server, whatever it holds.
+        ("X-Content-Type-Options", "nosniff".to_owned()),
     ];
     if let Part::Range { first, last } = part {
         headers.push(("Content-Range", format!("bytes {first}-{last}/{size}")));

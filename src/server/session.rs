@@ -62,7 +62,12 @@ impl<'s> Session<'s> {
             match end {
                 SessionEnd::Line(end) => {
                     log::info!("{client} is gone: {end}");
-                    self.line.outbox().shut();
+                    match end {
+                        LineEnd::Broken(_) => self.line.drain(),
+                        LineEnd::Closed { .. } | LineEnd::Silent | LineEnd::Dropped(_) => {
+                            self.line.outbox().shut();
+                        }
+                    }
                 }
                 SessionEnd::Violation(violation) => {
                     log::warn!("{client} broke the protocol, its line is closed: {violation}");
