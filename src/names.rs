@@ -51,6 +51,9 @@ pub struct ShareName(String);
 pub struct FileKey(String);
 
 /// A file key as a v2 agent reads it: `<share>` or `<share>/<relative path>`.
+///
+/// What would mean something else on Windows (`CON`, `a.log:stream`, `A~1.LOG`, a dot or a space at the end, another case)
+/// is a plain name here, as it is for Linux, where logs have colons in their names. An agent for Windows has to refuse it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedPath {
     /// The share.

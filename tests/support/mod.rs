@@ -9,6 +9,7 @@ pub mod agent;
 pub mod audit;
 #[cfg(feature = "tls")]
 pub mod authority;
+pub mod connect_proxy;
 pub mod fault_proxy;
 pub mod files;
 pub mod healthy;
