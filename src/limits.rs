@@ -249,6 +249,33 @@ pub const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
 /// A secret: it must fit the head of a request, and a URL where `TOKEN_IN_URL` is set.
 pub const MAX_SECRET_BYTES: usize = 1024;
 
+// Keys
+
+/// `KEYS_FILE`: ten thousand clients with two keys each have 6 MB.
+pub const MAX_KEYS_FILE_BYTES: u64 = 16 << 20;
+/// Patterns of one kind that a key has: they are looked at for each transfer in a list.
+pub const MAX_KEY_PATTERNS: usize = 256;
+/// How long a `keys` command waits for another one that changes the same file: each takes milliseconds.
+pub const KEYS_LOCK_TIME: Duration = Duration::from_secs(10);
+/// Between two looks whether that one is done.
+pub const KEYS_LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// What a file's times may be off: the steps in which the coarsest file system counts, FAT's.
+pub const FILE_TIME_STEP: Duration = Duration::from_secs(2);
+/// Wrong keys from one address that are answered at once: anybody mistypes.
+pub const FREE_FAILURES: u32 = 3;
+/// How long the answer to the next one is held back; each further one doubles it.
+pub const FIRST_HOLD: Duration = Duration::from_millis(100);
+/// The longest that an answer is held back: it keeps a thread and a descriptor of ours.
+pub const MAX_HOLD: Duration = Duration::from_secs(3);
+/// One wrong key is forgotten in this time: an agent that tries again once a minute never waits.
+pub const FAILURE_FORGOTTEN: Duration = Duration::from_secs(10);
+/// Wrong keys that are counted: all are forgotten after three minutes.
+pub const MAX_COUNTED_FAILURES: u32 = 18;
+/// Addresses whose wrong keys are counted, 64 bytes each; all others share one count.
+pub const MAX_FAILING_ADDRESSES: usize = 4096;
+/// Between two looks at a file that cannot be watched.
+pub const LOOK_PAUSE: Duration = Duration::from_secs(1);
+
 // The operator's command
 
 /// Connecting to the server, and sending it a request.
