@@ -34,12 +34,21 @@ use crate::limits;
 use backlog::Backlog;
 use budget::Budgets;
 use chain::Chain;
-pub use event::{About, AgentEvent, Entry, Event, Who, cut};
+pub use event::{About, AgentEvent, Entry, Event, Who, clean_name, cut, operator_name};
 pub use line::Link;
 use place::Place;
 
 /// The name of the server's log, in `UPLOAD_DIR/.towline`.
 pub const SERVERS: &str = "audit.jsonl";
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// It has its line.
+    Written,
+    /// It is counted.
+    LeftOut,
+}
 
 /// A log that is written to.
 #[derive(Debug)]
@@ -63,6 +72,8 @@ struct State {
     backlog: Backlog,
     /// When trouble with the disk was last complained of.
     complained: Option<Instant>,
+    /// Nothing follows any more.
+    is_closed: bool,
 }
 
 impl Log {
@@ -78,6 +89,7 @@ impl Log {
             budgets: Budgets::default(),
             backlog: Backlog::default(),
             complained: None,
+            is_closed: false,
         };
         let shared = Shared { path: path.to_owned(), state: Mutex::new(state), started: Instant::now() };
         let shared = Arc::new(shared);
@@ -94,18 +106,21 @@ impl Log {
     ///
     /// # Errors
     /// When the disk does not take it. It waits in memory then, and is tried again.
-    pub fn note(&self, entry: &impl Entry) -> io::Result<()> {
+    pub fn note(&self, entry: &impl Entry) -> io::Result<Noted> {
         let mut state = self.shared.lock();
+        if state.is_closed {
+            return Ok(Noted::LeftOut);
+        }
         if entry.kind().is_some_and(|kind| !state.budgets.allow(kind, self.shared.mono())) {
             drop(state);
             self.wake();
-            return Ok(());
+            return Ok(Noted::LeftOut);
         }
         state.backlog.push(clock::now_ms(), line::body(entry));
         let written = self.shared.write(&mut state);
         drop(state);
         self.wake();
-        written
+        written.map(|()| Noted::Written)
     }
 
     /// Whether all lines are in the file.
@@ -125,13 +140,16 @@ impl Log {
         }
     }
 
-    /// Writes all there is to write, and waits until it is on the disk.
-    pub fn sync(&self) {
+    /// Writes all that is left to say and `last`, of which this is the last, and waits until it is on the disk.
+    pub fn close(&self, last: &impl Entry) {
         let mut state = self.shared.lock();
         self.shared.say_what_was_left_out(&mut state, u64::MAX);
+        state.backlog.push(clock::now_ms(), line::body(last));
         let _complained = self.shared.write(&mut state);
+        state.is_closed = true;
         drop(state);
         self.shared.sync_file();
+        self.log_head();
     }
 
     fn wake(&self) {

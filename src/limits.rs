@@ -141,6 +141,8 @@ pub const AUDIT_STRANGERS: (u64, Duration) = (60, Duration::from_secs(10));
 pub const AUDIT_REFUSALS: (u64, Duration) = (20_000, Duration::from_millis(500));
 /// Connects and disconnects of agents: a fleet may come back at once, twice; one that flaps must not fill the disk.
 pub const AUDIT_LINES: (u64, Duration) = (65_536, Duration::from_millis(500));
+/// What a server may ask of an agent that keeps a record: 60 MB of lines a day. What would have no line is refused.
+pub const AUDIT_ASKED: (u64, Duration) = (10_000, Duration::from_secs(1));
 
 // The control plane
 

@@ -1,5 +1,6 @@
 //! A running transfer on the agent's side: reads, hashes, sends, in the order that [`Outbound`] gives.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -31,6 +32,10 @@ pub(super) struct Sending {
     pub(super) max_rate: Option<u64>,
     /// Bytes that the server has of an earlier state of the file.
     pub(super) have: u64,
+    /// The name of the operator's key.
+    pub(super) by: Option<String>,
+    /// Bytes of the file that have left.
+    pub(super) sent: Cell<u64>,
 }
 
 /// Why nothing more is sent.
@@ -52,8 +57,6 @@ struct Work<'s> {
     pace: Option<Pace>,
     /// When the server last heard of this transfer.
     last_sign: Instant,
-    /// Bytes that were sent.
-    sent: u64,
 }
 
 impl Sending {
@@ -64,9 +67,17 @@ impl Sending {
         stop: &Receiver<Infallible>,
         answers: &Receiver<Vec<BlockHash>>,
     ) {
+        let taken = &session.agent.taken;
+        if let Err(refusal) = taken.file_asked(&self) {
+            return session.refuse(self.id, Some(self.attempt), &refusal);
+        }
         match self.send(session, stop, answers) {
-            Ok(()) | Err(Quit::Gone) => {}
-            Err(Quit::Refused(refusal)) => session.refuse(self.id, Some(self.attempt), &refusal),
+            Ok(()) => {}
+            Err(Quit::Gone) => taken.file_ended(&self, "line_lost", self.sent.get(), None),
+            Err(Quit::Refused(refusal)) => {
+                taken.file_ended(&self, refusal.code.as_str(), self.sent.get(), None);
+                session.refuse(self.id, Some(self.attempt), &refusal);
+            }
         }
     }
 
@@ -97,13 +108,13 @@ impl Sending {
         let buffer = vec![0; piece.min(usize::try_from(size).unwrap_or(usize::MAX)).max(1)];
         let (pace, frame, hasher) = (self.max_rate.map(Pace::new), Vec::new(), Hasher::default());
         let last_sign = Instant::now();
-        let mut work =
-            Work { session, stop, answers, content, buffer, frame, hasher, pace, last_sign, sent: 0 };
+        let mut work = Work { session, stop, answers, content, buffer, frame, hasher, pace, last_sign };
         self.follow(Outbound::new(size, chunk.min(work.buffer.len()), self.have), &mut work)?;
         let checksum = work.hasher.hash();
         session.sent(self.id, checksum);
         session.agent.sent_whole(pull);
-        log::info!("upload_end {} computed={checksum} bytes={size} sent={}", self.id, work.sent);
+        log::info!("upload_end {} computed={checksum} bytes={size} sent={}", self.id, self.sent.get());
+        session.agent.taken.file_ended(self, "sent", self.sent.get(), Some(checksum));
         session.say(&ToServer::UploadEnd { request_id: self.id, checksum, filesize: Some(size), attempt });
         Ok(())
     }
@@ -185,8 +196,9 @@ impl Sending {
         });
         work.session.agent.allow_bytes(piece.len()).map_err(Quit::Refused)?;
         let outbox = &work.session.outbox;
-        work.sent += piece.len() as u64;
+        let length = piece.len() as u64;
         binary_frame(outbox.side(), &head, &work.buffer[piece], &mut work.frame);
+        self.sent.update(|sent| sent + length); // some of it may have left, though it fails
         outbox.send(&work.frame).map_err(|_| Quit::Gone)?;
         work.was_heard();
         Ok(())

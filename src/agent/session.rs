@@ -1,5 +1,6 @@
 //! A session: reads one line until it ends. It never blocks on a write: what it answers is posted.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -12,6 +13,7 @@ use crossbeam_channel::{Sender, bounded};
 use super::Agent;
 use super::answers::Answers;
 use super::sender::Sending;
+use crate::audit::clean_name;
 use crate::blocks::read_hashes;
 use crate::clock;
 use crate::limits;
@@ -170,17 +172,28 @@ impl<'a> Session<'a> {
 
     fn take<'scope>(&'scope self, message: ToAgent, scope: &'scope Scope<'scope, '_>) {
         match message {
-            ToAgent::DownloadRequest { request_id: id, file_key, chunk_size, attempt, max_rate, have } => {
+            ToAgent::DownloadRequest {
+                request_id: id,
+                file_key,
+                chunk_size,
+                attempt,
+                max_rate,
+                have,
+                requested_by,
+            } => {
                 let own = self.agent.settings.chunk_size.unwrap_or(limits::MAX_CHUNK_BYTES);
                 let asked =
                     chunk_size.map_or(limits::CHUNK_BYTES, |size| size.try_into().unwrap_or(usize::MAX));
                 let chunk = asked.min(own).clamp(limits::MIN_CHUNK_BYTES, limits::MAX_CHUNK_BYTES);
                 let (attempt, have) = (attempt.unwrap_or(1), have.unwrap_or(0));
-                self.start(Sending { id, attempt, file_key, chunk, max_rate, have }, scope);
+                let (by, sent) = (requested_by.as_deref().map(clean_name), Cell::default());
+                self.start(Sending { id, attempt, file_key, chunk, max_rate, have, by, sent }, scope);
             }
             ToAgent::Cancel { request_id, attempt } => self.cancel(request_id, attempt),
             ToAgent::UploadReceived { request_id, computed, ok } => self.compare(request_id, computed, ok),
-            ToAgent::List { request_id, path } => self.list(request_id, path, scope),
+            ToAgent::List { request_id, path, requested_by } => {
+                self.list(request_id, path, requested_by.as_deref().map(clean_name), scope);
+            }
             ToAgent::Hello { .. } | ToAgent::Closing { .. } => {}
             ToAgent::Unknown => log::info!("the server sent a message of a type that is unknown here"),
         }
@@ -211,7 +224,7 @@ impl<'a> Session<'a> {
             if transfers.threads >= limits::MAX_AGENT_TRANSFERS {
                 drop(transfers);
                 let many = format!("{} transfers are running", limits::MAX_AGENT_TRANSFERS);
-                return self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, many));
+                return self.refuse_file(&sending, &Refusal::new(RefusalCode::TooManyTransfers, many));
             }
             // An earlier attempt at the same transfer is stopped by this.
             transfers.serial += 1;

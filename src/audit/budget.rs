@@ -17,8 +17,10 @@ pub enum Kind {
     Refusals,
     /// Agents that were not let in.
     AgentsRefused,
-    /// Agents that came and went.
+    /// Lines of agents that came and went.
     Lines,
+    /// What a server asks of an agent.
+    Asked,
 }
 
 /// Lines of a kind that were left out.
@@ -31,7 +33,7 @@ pub(super) struct LeftOut {
 
 /// All budgets.
 #[derive(Debug)]
-pub(super) struct Budgets([Budget; 4]);
+pub(super) struct Budgets([Budget; 5]);
 
 #[derive(Debug)]
 struct Budget {
@@ -47,11 +49,13 @@ struct Budget {
 
 impl Default for Budgets {
     fn default() -> Budgets {
-        Budgets([Kind::Strangers, Kind::Refusals, Kind::AgentsRefused, Kind::Lines].map(|kind| {
+        let kinds = [Kind::Strangers, Kind::Refusals, Kind::AgentsRefused, Kind::Lines, Kind::Asked];
+        Budgets(kinds.map(|kind| {
             let (burst, each): (u64, Duration) = match kind {
                 Kind::Strangers | Kind::AgentsRefused => limits::AUDIT_STRANGERS,
                 Kind::Refusals => limits::AUDIT_REFUSALS,
                 Kind::Lines => limits::AUDIT_LINES,
+                Kind::Asked => limits::AUDIT_ASKED,
             };
             let each_ms = each.as_millis() as u64;
             Budget { kind, burst_ms: burst * each_ms, each_ms, whole_at: 0, left_out: 0, due: None }

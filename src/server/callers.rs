@@ -89,6 +89,7 @@ pub(super) fn serve(
     let is_probe = matches!(&*head.method, "GET" | "HEAD") && is_probe(&head.target);
     let key = if is_probe { None } else { authenticate(server, head, peer, ticket) };
     if key.is_none() && !is_probe {
+        server.audit_stranger(peer, &head.method, &head.target);
         let headers = &[("WWW-Authenticate", "Bearer")];
         let message = replies::HOW_TO_SEND_A_KEY;
         return reply::refuse_request(socket, &head.method, 401, "unauthorized", message, headers);

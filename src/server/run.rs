@@ -14,6 +14,7 @@ use super::parked::Parked;
 use super::replies::{self, Answer};
 use super::room::{Room, room};
 use super::{Refused, Server, State, callers, control, upgrade};
+use crate::audit::{self, Event, Log};
 use crate::door::control_socket::ControlSocket;
 use crate::door::hall::{Hall, Ticket};
 use crate::door::head::HeadError;
@@ -79,7 +80,11 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let room = room(&settings, descriptors);
     let port = listener.local_addr().port();
     let ws_path = settings.ws_path.clone();
-    let server = Arc::new(Server::new(settings, gate, spool, tls, room));
+    let audit = Log::new(&spool.state_dir().join(audit::SERVERS), settings.audit_rotate_bytes)
+        .map_err(|error| format!("no audit log: {error}"))?;
+    let server = Arc::new(Server::new(settings, gate, spool, audit, tls, room));
+    server.audit(&Event::ServerStarted { version: env!("CARGO_PKG_VERSION"), port });
+    server.audit.log_head();
     server.warn_of_a_full_disk();
     server.warn_of_plain_text();
     server.recover();
@@ -215,7 +220,14 @@ fn first_byte(socket: &TcpStream, deadline: Instant) -> io::Result<u8> {
 }
 
 impl Server {
-    fn new(settings: ServerSettings, gate: Gate, spool: Spool, tls: Option<Acceptor>, room: Room) -> Server {
+    fn new(
+        settings: ServerSettings,
+        gate: Gate,
+        spool: Spool,
+        audit: Log,
+        tls: Option<Acceptor>,
+        room: Room,
+    ) -> Server {
         let hub = Hub::new(Config {
             max_concurrent: settings.max_concurrent_transfers,
             max_per_client: settings.max_transfers_per_client,
@@ -239,6 +251,7 @@ impl Server {
             settings,
             gate,
             spool,
+            audit,
             tls,
             state: Mutex::new(state),
             earlier: Condvar::new(),
@@ -283,6 +296,10 @@ impl Server {
             let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
             self.act(|hub, now| hub.restore(record, part, why, now));
             if !is_saved {
+                // It was published and not told of when the last run ended.
+                if let Some(transfer) = self.ask(|hub| hub.transfer(id).cloned()) {
+                    self.audit(&Event::ended(&transfer));
+                }
                 self.keep_saved(id);
             }
         }

@@ -4,6 +4,7 @@ use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
 use super::{Server, State};
+use crate::audit::Event;
 use crate::limits;
 use crate::line::close;
 use crate::protocol::{ToAgent, to_text};
@@ -38,6 +39,7 @@ impl Server {
         // What was interrupted is on disk as such before the end.
         let is_quiet = |state: &State| state.links.is_empty() && state.hub.is_stopped() && state.acting == 0;
         self.wait_until(limits::CLOSE_TIME, is_quiet);
+        self.audit.close(&Event::ServerStopped);
         log::info!("stopped");
         std::process::exit(0)
     }

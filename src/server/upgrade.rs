@@ -11,6 +11,7 @@ use super::callers::bearer;
 use super::gate::LineKey;
 use super::session::Session;
 use super::{Link, Server};
+use crate::audit::{Event, cut};
 use crate::clock;
 use crate::door::hall::Ticket;
 use crate::door::head::Head;
@@ -47,7 +48,8 @@ pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head
     match open(server, &socket, peer, head, &ticket) {
         Ok((client, generation, line, key)) => {
             drop(ticket); // from here on it counts as a client
-            Session::new(server, client, generation, line, key).run();
+            server.audit(&Event::AgentConnected { client_id: &client, address: &peer.to_string() });
+            Session::new(server, client, peer, generation, line, key).run();
         }
         Err(no) => {
             let No { status, error, message, .. } = &no;
@@ -55,10 +57,12 @@ pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head
             if no.status == 401 {
                 ticket.hold(server.gate.hold_for(peer));
             }
+            let (address, message) = (&*peer.to_string(), cut(message));
+            server.audit(&Event::AgentRefused { address, status: *status, error, message });
             let seconds = no.retry_after.map(|seconds| seconds.to_string());
             let retry = seconds.as_deref().map(|seconds| ("Retry-After", seconds));
             let headers: Vec<_> = no.headers.iter().copied().chain(retry).collect();
-            refuse(&socket, *status, error, message, &headers);
+            refuse(&socket, *status, error, &no.message, &headers);
         }
     }
 }
