@@ -5,9 +5,11 @@
 //! have a thread, and the stop that they ask for another.
 
 mod answers;
+mod ending;
 mod files;
 mod listings;
 mod owner;
+mod rates;
 mod sender;
 mod session;
 mod stop;
@@ -26,8 +28,10 @@ use crate::random;
 use crate::settings::{AgentSettings, Secret};
 use crate::shares::Shares;
 use crate::signals;
+use ending::SessionEnd;
 use files::Files;
-use session::{Session, SessionEnd};
+use rates::Journal;
+use session::Session;
 use stop::Stopping;
 
 /// What all threads of an agent share.
@@ -39,6 +43,7 @@ struct Agent {
     /// What may leave, where the owner has set limits. It outlives a line.
     allowance: Option<Mutex<Allowance>>,
     started: Instant,
+    journal: Journal,
     stopping: Stopping,
 }
 
@@ -76,7 +81,15 @@ impl Agent {
         let pace = settings.max_rate.map(|rate| Mutex::new(Pace::new(rate)));
         let limits = (settings.max_pulls_per_hour, settings.max_bytes_per_day);
         let allowance = (limits != (None, None)).then(|| Mutex::new(Allowance::new(limits.0, limits.1)));
-        Agent { settings, files, pace, allowance, started: Instant::now(), stopping: Stopping::default() }
+        Agent {
+            settings,
+            files,
+            pace,
+            allowance,
+            started: Instant::now(),
+            journal: Journal::new(),
+            stopping: Stopping::default(),
+        }
     }
 
     fn keep_line(&self) -> Exit {

@@ -73,6 +73,8 @@ pub enum Violation {
     },
     /// An answer that was not asked for, or that is none.
     BadAnswer,
+    /// More messages in a second than anything sensible needs.
+    TooManyMessages,
 }
 
 /// What a violation ends.
@@ -93,7 +95,8 @@ impl Violation {
             | Violation::BadHeaderLength { .. }
             | Violation::NotAHeader { .. }
             | Violation::UnknownRequest { .. }
-            | Violation::BadAnswer => Ends::Line,
+            | Violation::BadAnswer
+            | Violation::TooManyMessages => Ends::Line,
             Violation::StartTwice
             | Violation::BeforeStart
             | Violation::SeqGap { .. }
@@ -135,6 +138,7 @@ impl fmt::Display for Violation {
             }
             Violation::BadQuestion { block: None } => write!(f, "a question about no block"),
             Violation::BadAnswer => write!(f, "hashes came that were not asked for"),
+            Violation::TooManyMessages => write!(f, "too many messages in a second"),
         }
     }
 }
