@@ -119,6 +119,27 @@ pub const SAVES_AT_ONCE: usize = 16;
 /// Between two looks for downloads that are older than `KEEP_DOWNLOADS_DAYS`: an hour counts for little among days.
 pub const RETENTION_PAUSE: Duration = Duration::from_secs(3600);
 
+// The audit log
+
+/// A line: the longest has a file key, every character of it escaped. Whoever verifies holds one line.
+pub const MAX_AUDIT_LINE_BYTES: usize = 64 << 10;
+/// The end of a log's file that is looked at when it is opened: the last line, and what a power cut may have left behind it.
+pub const MAX_AUDIT_TAIL_BYTES: u64 = 1 << 20;
+/// A log's file when it is full, unless `AUDIT_ROTATE_BYTES` is set: about 150,000 lines, read by any editor.
+pub const AUDIT_ROTATE_BYTES: u64 = 64 << 20;
+/// Lines that wait in memory for a disk that does not take them; the oldest go first, and a line says how many went.
+pub const MAX_AUDIT_BACKLOG_BYTES: usize = 1 << 20;
+/// Between two syncs of a log, and two tries at a disk that did not take a line: a burst costs one, and a power cut what came within it.
+pub const AUDIT_SYNC_PAUSE: Duration = Duration::from_secs(1);
+/// A line in the log that says how many of a kind were left out, in this time, and one in ours for all trouble with the disk.
+pub const AUDIT_COUNT_PAUSE: Duration = Duration::from_secs(60);
+/// Refusals of callers and agents without a valid key that have a line each: so many at once, and one each this time. Anybody can make them.
+pub const AUDIT_STRANGERS: (u64, Duration) = (60, Duration::from_secs(10));
+/// Refusals of callers with a key: a cron job may ask a whole fleet that is away.
+pub const AUDIT_REFUSALS: (u64, Duration) = (20_000, Duration::from_millis(500));
+/// Connects and disconnects of agents: a fleet may come back at once, twice; one that flaps must not fill the disk.
+pub const AUDIT_LINES: (u64, Duration) = (65_536, Duration::from_millis(500));
+
 // The control plane
 
 /// A request's head (FACTS: what callers send is far below).
@@ -196,6 +217,19 @@ pub const READ_BUFFER_BYTES: usize = 32 << 10;
 pub const MAX_CONTROL_FRAMES_A_BEAT: u32 = 1000;
 /// Stack of a thread that serves one connection or one transfer, in bytes: address space, not memory, and ten times what its deepest call takes.
 pub const SMALL_STACK: usize = 256 << 10;
+
+// TLS
+
+/// What is read from a socket at once under TLS, on the stack: about one record (RFC 8446, section 5.1).
+pub const TLS_READ_BYTES: usize = 16 << 10;
+/// A PEM file: a bundle of all public authorities has 220 KiB.
+pub const MAX_PEM_BYTES: u64 = 4 << 20;
+/// Between two looks, as connections come, whether certificates have changed.
+pub const CERTIFICATE_LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Names of one client's certificate that are looked at.
+pub const MAX_CERTIFICATE_NAMES: usize = 64;
+/// A URI in a client's certificate that begins so names a client id: ids may have letters that a DNS name may not.
+pub const CLIENT_URI_SCHEME: &str = "towline:";
 
 // Settings
 

@@ -13,8 +13,9 @@ mod rates;
 mod sender;
 mod session;
 mod stop;
+mod tls;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,7 @@ use files::Files;
 use rates::Journal;
 use session::Session;
 use stop::Stopping;
+use tls::Tls;
 
 /// What all threads of an agent share.
 struct Agent {
@@ -45,6 +47,8 @@ struct Agent {
     started: Instant,
     journal: Journal,
     stopping: Stopping,
+    /// What secures the next line.
+    tls: Mutex<Tls>,
 }
 
 /// Why there is no line now.
@@ -63,6 +67,11 @@ pub fn run(settings: AgentSettings) -> Exit {
         log::warn!("{warning}");
     }
     let agent = Arc::new(Agent::new(settings, Files::Shared(shares)));
+    if let Err(why) = lock(&agent.tls).connector() {
+        eprintln!("towline-agent: {why}");
+        return Exit::BadUsage;
+    }
+    agent.warn_of_plain_text();
     let stopper = agent.clone();
     if let Err(error) = signals::on_stop(move || stopper.stopping.stop(stopper.settings.stop)) {
         log::warn!("can't take signals, so they end this at once: {error}");
@@ -81,6 +90,7 @@ impl Agent {
         let pace = settings.max_rate.map(|rate| Mutex::new(Pace::new(rate)));
         let limits = (settings.max_pulls_per_hour, settings.max_bytes_per_day);
         let allowance = (limits != (None, None)).then(|| Mutex::new(Allowance::new(limits.0, limits.1)));
+        let tls = Mutex::new(Tls::new(&settings));
         Agent {
             settings,
             files,
@@ -89,6 +99,19 @@ impl Agent {
             started: Instant::now(),
             journal: Journal::new(),
             stopping: Stopping::default(),
+            tls,
+        }
+    }
+
+    fn warn_of_plain_text(&self) {
+        let url = &self.settings.server_url;
+        // Behind a proxy, `localhost` is not this machine.
+        let stays_here = url.is_loopback() && self.settings.proxy.is_none();
+        if !url.is_secure && !stays_here {
+            log::warn!(
+                "{}: without TLS, whoever sits on the way reads the secret and every file; use wss:// once the server has a certificate",
+                url.text
+            );
         }
     }
 
@@ -133,15 +156,25 @@ impl Agent {
             query += &format!("&token={}", form_encode(settings.auth_secret.expose()));
         }
         let keeping = Keeping { beat: limits::DEFAULT_BEAT, max_message: limits::MAX_TEXT_BYTES };
-        let line = match dial(&server, &query, settings.auth_secret.expose(), keeping) {
+        let mut tls = lock(&self.tls);
+        tls.renew(settings);
+        let dialled = match tls.connector() {
+            Ok(tls) => dial(&server, tls, &query, settings.auth_secret.expose(), keeping),
+            Err(why) => return NoLine::Other(why.to_owned(), None),
+        };
+        drop(tls);
+        let line = match dialled {
             Ok(line) => line,
             Err(error @ DialError::Refused { status: 401, .. }) => {
-                return NoLine::NotAuthorised(format!("{error} ({}): check AUTH_SECRET", url.text));
+                return NoLine::NotAuthorised(format!("{error} ({})", url.text));
             }
             Err(error) => {
                 let leave_alone = match &error {
                     DialError::Refused { retry_after, .. } => *retry_after,
-                    DialError::Unreachable(_) | DialError::Proxy { .. } | DialError::NotAServer(_) => None,
+                    DialError::Unreachable(_)
+                    | DialError::Insecure(_)
+                    | DialError::Proxy { .. }
+                    | DialError::NotAServer(_) => None,
                 };
                 let check = settings.proxy.as_ref().map(|proxy| format!(": check {}", proxy.setting));
                 let check = check.filter(|_| matches!(error, DialError::Proxy { .. })).unwrap_or_default();
@@ -174,4 +207,8 @@ impl Agent {
             pace.lock().unwrap_or_else(PoisonError::into_inner).book(self.started.elapsed(), bytes)
         })
     }
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

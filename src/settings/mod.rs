@@ -21,6 +21,7 @@ mod server;
 mod server_url;
 #[cfg(test)]
 mod testing;
+mod tls;
 pub mod value;
 
 pub use agent::{AGENT, AgentSettings, SWARM_SETTINGS};
@@ -32,7 +33,10 @@ pub use operator::{OPERATOR_SETTINGS, OperatorSettings};
 pub use proxy::ProxyUrl;
 pub use server::{SERVER, ServerSettings};
 pub use server_url::ServerUrl;
+pub use tls::{AgentTls, ServerTls};
 pub use value::Secret;
+
+use crate::stream::tls::IS_BUILT_IN;
 
 /// A program, or a subcommand of `towline`, as its user sees it.
 #[derive(Debug, Clone, Copy)]
@@ -73,7 +77,7 @@ pub enum Kind {
     Plain,
     /// By environment or file; never shown.
     Secret,
-    /// This version cannot do it: to go on without it would be a hole, so it ends the program.
+    /// This version, or this build, cannot do it: to go on without it would be a hole, so it ends the program.
     Unsupported,
 }
 
@@ -100,6 +104,12 @@ impl Setting {
 
     const fn secret(name: &'static str, help: &'static str) -> Setting {
         Setting { name, takes: "KEY", default: "", help, kind: Kind::Secret }
+    }
+
+    /// A setting of TLS, which a build without TLS refuses.
+    const fn tls(name: &'static str, help: &'static str) -> Setting {
+        let kind = if IS_BUILT_IN { Kind::Plain } else { Kind::Unsupported };
+        Setting { name, takes: "FILE", default: "off", help, kind }
     }
 
     const fn unsupported(name: &'static str, takes: &'static str, help: &'static str) -> Setting {
