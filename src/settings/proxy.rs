@@ -187,7 +187,7 @@ mod tests {
         assert_eq!(host(&[("http_proxy", "a:1")]), is("a"));
         assert_eq!(host(&[("http_proxy", "a:1"), ("HTTP_PROXY", "b:1")]), is("b"));
         assert_eq!(host(&[("http_proxy", "a:1"), ("HTTP_PROXY", "")]), is("a"));
-        if crate::stream::IS_BUILT_IN {
+        if crate::stream::tls::IS_BUILT_IN {
             let wss = ("SERVER_URL", "wss://server.example.com/ws");
             assert_eq!(host(&[wss, ("HTTP_PROXY", "socks5://x")]), None);
             assert_eq!(host(&[wss, ("https_proxy", "a:1"), ("HTTP_PROXY", "b:1")]), is("a"));
