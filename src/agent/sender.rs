@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
 
 use super::files::Content;
-use super::rates::by_server;
+use super::journal::by_server;
 use super::session::Session;
 use crate::allowance::Pull;
 use crate::blocks::BlockHash;

@@ -12,12 +12,12 @@ use crossbeam_channel::{Sender, bounded};
 use super::Agent;
 use super::answers::Answers;
 use super::ending::{SessionEnd, Stop, ended, finish, spread};
-use super::rates::{Messages, by_server};
+use super::journal::by_server;
 use super::sender::Sending;
 use crate::blocks::read_hashes;
 use crate::clock;
 use crate::limits;
-use crate::line::{Incoming, Line, Outbox};
+use crate::line::{Incoming, Line, Outbox, Rate};
 use crate::names::{RequestId, Sha256Hash};
 use crate::outbound::Question;
 use crate::protocol::{Dialect, HashesHeader, ToAgent, ToServer, Violation, parse_text, to_text, unpack};
@@ -81,7 +81,7 @@ impl<'a> Session<'a> {
         };
         let mut come_back_after = None;
         let mut next_heartbeat = Instant::now() + limits::V1_HEARTBEAT;
-        let mut messages = Messages::none();
+        let mut messages = Rate::new();
         if dialect == Dialect::V1 {
             line.count_writes();
         }
@@ -129,7 +129,7 @@ impl<'a> Session<'a> {
         &self,
         line: &mut Line,
         next_heartbeat: &mut Instant,
-        messages: &mut Messages,
+        messages: &mut Rate,
     ) -> Result<ToAgent, Stop> {
         loop {
             let incoming = match self.dialect {
@@ -137,8 +137,9 @@ impl<'a> Session<'a> {
                 Dialect::V1 => line.read_until(*next_heartbeat),
             };
             let incoming = incoming.map_err(Stop::Line)?;
-            if incoming.is_some() {
-                messages.count().map_err(Stop::Violation)?;
+            let most = limits::MAX_SERVER_MESSAGES_A_SECOND;
+            if incoming.is_some() && messages.exceeds(most, Duration::from_secs(1)) {
+                return Err(Stop::Violation(Violation::TooManyMessages { most }));
             }
             match incoming {
                 Some(Incoming::Text(text)) => return parse_text(&text).map_err(Stop::Violation),

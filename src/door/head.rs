@@ -80,7 +80,8 @@ impl HeadError {
     /// Answers the caller, if there is one, and waits for it to hang up.
     pub fn refuse(&self, socket: &Stream) {
         match self {
-            HeadError::Quiet => {}
+            // Under TLS, an end that nobody told looks like a cut. Whoever is gone already misses nothing.
+            HeadError::Quiet => drop(socket.finish()),
             HeadError::Refused { status, error, message } => {
                 reply::refuse(socket, *status, error, message, &[]);
             }
@@ -143,9 +144,7 @@ impl Lines {
     /// Where the head ends, once its empty line is there.
     fn advance(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
         if bytes.first() == Some(&0x16) {
-            return Err(bad_request(
-                "this looks like TLS: this port speaks plain HTTP, use http:// or ws://",
-            ));
+            return Err(bad_request("this port does not speak TLS: use http:// or ws://"));
         }
         while let Some(offset) = bytes[self.seen..].iter().position(|&byte| byte == b'\n') {
             let feed = self.seen + offset;

@@ -137,8 +137,8 @@ fn provoke(violation: &Violation) -> Option<Result<Action, Violation>> {
         | Violation::BadHeaderLength { .. }
         | Violation::NotAHeader { .. }
         | Violation::UnknownRequest { .. }
-        | Violation::BadAnswer
-        | Violation::TooManyMessages => return None,
+        | Violation::TooManyMessages { .. }
+        | Violation::BadAnswer => return None,
         Violation::StartTwice => {
             inbound.step(start(5)).unwrap();
             inbound.step(start(5))

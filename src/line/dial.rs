@@ -14,7 +14,7 @@ use tungstenite::{Error, client::client_with_config};
 
 use super::half::ReadHalf;
 use super::proxy::{ProxyAddress, ProxyFault, tunnel};
-use super::{Keeping, Line, Side, config};
+use super::{Keeping, Line, Rate, Side, config};
 use crate::limits;
 use crate::names::printable;
 use crate::stream::Stream;
@@ -110,7 +110,7 @@ pub fn dial(
             let half = socket.get_mut();
             (half.handshake, half.deadline, half.since_message) = (false, None, 0);
             let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());
-            Ok(Line { socket, outbox, pulse, control_frames: (Instant::now(), 0) })
+            Ok(Line { socket, outbox, pulse, control_frames: Rate::new() })
         }
         Err(HandshakeError::Interrupted(_)) => {
             Err(DialError::Unreachable(io::Error::new(io::ErrorKind::TimedOut, "no answer to the handshake")))

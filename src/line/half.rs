@@ -100,6 +100,24 @@ impl ReadHalf {
         }
     }
 
+    /// Reads and drops what still comes, until the peer has closed, or `deadline`.
+    pub(super) fn drop_rest(&mut self, deadline: Instant) {
+        let (mut dropped, mut buffer) = (0, [0; 4 << 10]);
+        while dropped < limits::MAX_DRAINED_BYTES {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.wait_at_most(left).is_err() {
+                return;
+            }
+            match (&*self.socket).read(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) => dropped += count,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(_) => return, // the peer has gone
+            }
+        }
+    }
+
     /// How long the peer may still be silent.
     fn patience(&self) -> Duration {
         let mut silence = self.pulse.unheard_for();
@@ -112,13 +130,19 @@ impl ReadHalf {
 
 impl Read for ReadHalf {
     /// # Errors
-    /// `WouldBlock` at the deadline; `TimedOut` for a silent peer, or a message that makes no headway; `InvalidData` for endless fragments.
+    /// `WouldBlock` at the deadline; `TimedOut` for a silent peer, or a message that makes no headway; `InvalidData` for endless fragments; `BrokenPipe`
+    /// for a peer that does not read.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.since_message > 2 * self.keeping.max_message + 4 * limits::READ_BUFFER_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "fragments without end"));
         }
         if self.is_wedged() {
             return Err(io::ErrorKind::TimedOut.into());
+        }
+        if self.outbox.is_overfull() {
+            // What has come already is not taken any more: thousands of questions may be in the socket.
+            let words = "too much of what it was sent waits, it does not read";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, words));
         }
         // Whoever was busy elsewhere has not been listening: the peer gets a beat at least.
         let mut patience = self.patience().max(self.keeping.beat);

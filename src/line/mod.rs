@@ -12,6 +12,9 @@ mod half;
 mod outbox;
 mod proxy;
 mod pulse;
+mod rate;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -32,6 +35,7 @@ pub use frame::{Side, binary_frame};
 pub use outbox::{Gone, Outbox};
 pub use proxy::{ProxyAddress, ProxyFault};
 pub use pulse::{Probe, Pulse};
+pub use rate::Rate;
 /// The payload of a binary message: a slice of the read buffer, shared, not copied.
 pub use tungstenite::Bytes;
 /// A text message.
@@ -47,6 +51,8 @@ pub mod close {
     pub const GOING_AWAY: u16 = 1001;
     /// The WebSocket protocol was broken.
     pub const PROTOCOL: u16 = 1002;
+    /// Text is not UTF-8.
+    pub const NOT_UTF8: u16 = 1007;
     /// Our protocol was broken.
     pub const POLICY: u16 = 1008;
     /// A message over the bound.
@@ -112,7 +118,7 @@ pub struct Line {
     socket: WebSocket<ReadHalf>,
     outbox: Arc<Outbox>,
     pulse: Arc<Pulse>,
-    control_frames: (Instant, u32),
+    control_frames: Rate,
 }
 
 impl Line {
@@ -126,7 +132,7 @@ impl Line {
         let half = ReadHalf::new(socket, Side::Server, keeping);
         let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());
         let socket = WebSocket::from_partially_read(half, tail, Role::Server, Some(config(keeping)));
-        Ok(Line { socket, outbox, pulse, control_frames: (Instant::now(), 0) })
+        Ok(Line { socket, outbox, pulse, control_frames: Rate::new() })
     }
 
     /// Where to write.
@@ -195,7 +201,25 @@ impl Line {
         self.outbox.close(code, reason);
         let deadline = Instant::now() + limits::CLOSE_TIME;
         // What still comes is of no interest; the read ends with the peer's close, an error or the deadline.
-        while let Ok(Some(_)) = self.read_until(deadline) {}
+        let end = loop {
+            match self.read_until(deadline) {
+                Ok(Some(_)) => {}
+                Ok(None) => break None,
+                Err(end) => break Some(end),
+            }
+        };
+        match end {
+            Some(LineEnd::Broken(_)) => self.drain(),
+            _ => self.outbox.shut(),
+        }
+    }
+
+    /// Ends a line that the peer broke, after our Close: what it still sends is read and dropped for a moment. A socket
+    /// that is closed over unread bytes is reset, and the reset may overtake the Close.
+    pub fn drain(&mut self) {
+        let deadline = Instant::now() + limits::CLOSE_TIME;
+        self.outbox.finish_by(deadline);
+        self.socket.get_mut().drop_rest(deadline);
         self.outbox.shut();
     }
 
@@ -228,12 +252,8 @@ impl Line {
     }
 
     fn count_control_frame(&mut self) -> Result<Option<Incoming>, LineEnd> {
-        let (since, count) = &mut self.control_frames;
-        if since.elapsed() > self.socket.get_ref().keeping.beat {
-            (*since, *count) = (Instant::now(), 0);
-        }
-        *count += 1;
-        if *count > limits::MAX_CONTROL_FRAMES_A_BEAT {
+        let beat = self.socket.get_ref().keeping.beat;
+        if self.control_frames.exceeds(limits::MAX_CONTROL_FRAMES_A_BEAT, beat) {
             self.outbox.close(close::POLICY, "too many pings");
             return Err(LineEnd::Broken("too many pings".to_owned()));
         }
@@ -259,6 +279,7 @@ impl Line {
             Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
                 (close::TOO_BIG, format!("a message of {size} bytes or more; the bound is {max_size}"))
             }
+            Error::Utf8(_) => (close::NOT_UTF8, "text that is not UTF-8".to_owned()),
             other => (close::PROTOCOL, other.to_string()),
         };
         self.outbox.close(code, &why);

@@ -46,6 +46,8 @@ struct State {
     /// A close has been posted: nothing follows it.
     closing: bool,
     shut: bool,
+    /// It is shut because too much waited.
+    overfull: bool,
 }
 
 impl Outbox {
@@ -60,6 +62,7 @@ impl Outbox {
             last_progress: Instant::now(),
             closing: false,
             shut: false,
+            overfull: false,
         };
         Outbox { socket, side, state: Mutex::new(state), turn: Condvar::new() }
     }
@@ -143,6 +146,7 @@ impl Outbox {
         state.posted_bytes += frame.len();
         state.posted.push_back(frame);
         if state.posted_bytes > limits::MAX_OUTBOX_BYTES {
+            state.overfull = true;
             self.shut_locked(state);
             return Err(Gone);
         }
@@ -187,9 +191,28 @@ impl Outbox {
         self.shut_locked(&mut self.lock());
     }
 
+    /// Says that nothing more will come, once what is posted has been written; not later than `deadline`.
+    pub(super) fn finish_by(&self, deadline: Instant) {
+        let mut state = self.lock();
+        while state.writing && !state.shut {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.turn.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        // An error means that the peer has gone first.
+        let _gone = self.socket.finish();
+    }
+
     /// Whether the line is shut.
     pub fn is_shut(&self) -> bool {
         self.lock().shut
+    }
+
+    /// Whether the line is shut because the peer let too much pile up. What it still sends is more of the same.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.lock().overfull
     }
 
     /// How long ago something was written.

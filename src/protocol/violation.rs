@@ -34,6 +34,11 @@ pub enum Violation {
         /// Its id.
         id: RequestId,
     },
+    /// More messages in a second than a peer has to send.
+    TooManyMessages {
+        /// The bound.
+        most: u32,
+    },
     /// `upload_start` again.
     StartTwice,
     /// A chunk or the end before `upload_start`.
@@ -73,8 +78,6 @@ pub enum Violation {
     },
     /// An answer that was not asked for, or that is none.
     BadAnswer,
-    /// More messages in a second than anything sensible needs.
-    TooManyMessages,
 }
 
 /// What a violation ends.
@@ -95,8 +98,8 @@ impl Violation {
             | Violation::BadHeaderLength { .. }
             | Violation::NotAHeader { .. }
             | Violation::UnknownRequest { .. }
-            | Violation::BadAnswer
-            | Violation::TooManyMessages => Ends::Line,
+            | Violation::TooManyMessages { .. }
+            | Violation::BadAnswer => Ends::Line,
             Violation::StartTwice
             | Violation::BeforeStart
             | Violation::SeqGap { .. }
@@ -118,6 +121,7 @@ impl fmt::Display for Violation {
             }
             Violation::NotAHeader { why } => write!(f, "not a chunk header: {}", printable(why)),
             Violation::UnknownRequest { id } => write!(f, "request {id} was never made on this line"),
+            Violation::TooManyMessages { most } => write!(f, "more than {most} messages in a second"),
             Violation::StartTwice => write!(f, "upload_start came twice"),
             Violation::BeforeStart => write!(f, "data came before upload_start"),
             Violation::SeqGap { expected, got } => {
@@ -138,7 +142,6 @@ impl fmt::Display for Violation {
             }
             Violation::BadQuestion { block: None } => write!(f, "a question about no block"),
             Violation::BadAnswer => write!(f, "hashes came that were not asked for"),
-            Violation::TooManyMessages => write!(f, "too many messages in a second"),
         }
     }
 }

@@ -4,14 +4,17 @@
 //! or a wait; what an event demands is collected under it and done after it.
 
 mod begin;
+mod callers;
 mod control;
 mod disk;
 mod file;
+mod gate;
 mod orders;
 mod parked;
 mod receiving;
 mod replies;
 mod retention;
+mod room;
 mod run;
 mod session;
 mod stop;
@@ -28,6 +31,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::clock;
+use crate::complaints::Complaints;
 use crate::door::listener::Admission;
 use crate::hub::{Action, Hub, Now};
 use crate::limits;
@@ -38,6 +42,7 @@ use crate::settings::ServerSettings;
 use crate::spool::Spool;
 use crate::stream::tls::Acceptor;
 use disk::Unsaved;
+use gate::{Gate, LineKey};
 use parked::{Parked, Reply};
 
 pub use run::run;
@@ -45,6 +50,7 @@ pub use run::run;
 /// What all threads of the server share.
 struct Server {
     settings: ServerSettings,
+    gate: Gate,
     spool: Spool,
     /// Takes TLS connections, if this server does.
     tls: Option<Acceptor>,
@@ -55,6 +61,8 @@ struct Server {
     event: Condvar,
     /// Makes the saves of one transfer follow each other; by its id.
     saving: [Mutex<()>; 64],
+    /// What was refused.
+    refused: Refused,
     /// Requests that are with the control plane.
     relays: Admission,
     /// Threads that answer a caller.
@@ -79,12 +87,28 @@ struct State {
     next_look: Option<u64>,
 }
 
+/// What strangers and clients were refused, by kind: counted, and logged at a bounded rate. What the door itself turned away is counted
+/// there.
+#[derive(Default)]
+struct Refused {
+    /// Connections that brought no request, or none that is taken.
+    requests: Complaints,
+    /// Agents.
+    agents: Complaints,
+    /// Callers with a wrong key, or with one in the URL.
+    callers: Complaints,
+    /// Messages of agents that are of no use.
+    messages: Complaints,
+}
+
 /// A connected client's line, as others than its session see it.
 #[derive(Clone)]
 struct Link {
     generation: u64,
     outbox: Arc<Outbox>,
     pulse: Arc<Pulse>,
+    /// What it came in with.
+    key: LineKey,
 }
 
 /// An action, with what it takes to do it without the mutex.

@@ -4,13 +4,15 @@
 
 use std::collections::HashMap;
 use std::thread::{self, Scope};
+use std::time::Duration;
 
+use super::gate::LineKey;
 use super::receiving::Running;
 use super::{Link, Server};
 use crate::hub::Registration;
 use crate::inbound::Event;
 use crate::limits;
-use crate::line::{Bytes, Incoming, Line, LineEnd, close};
+use crate::line::{Bytes, Incoming, Line, LineEnd, Rate, close};
 use crate::names::{ClientId, RequestId, printable};
 use crate::protocol::{ChunkHeader, Dialect, ToServer, Violation, parse_text, unpack};
 
@@ -20,7 +22,10 @@ pub(super) struct Session<'s> {
     pub(super) client: ClientId,
     pub(super) generation: u64,
     pub(super) line: Line,
+    pub(super) key: LineKey,
     pub(super) running: HashMap<RequestId, Running>,
+    /// Text messages.
+    texts: Rate,
 }
 
 /// Why a session ends.
@@ -30,8 +35,14 @@ enum SessionEnd {
 }
 
 impl<'s> Session<'s> {
-    pub(super) fn new(server: &'s Server, client: ClientId, generation: u64, line: Line) -> Session<'s> {
-        Session { server, client, generation, line, running: HashMap::new() }
+    pub(super) fn new(
+        server: &'s Server,
+        client: ClientId,
+        generation: u64,
+        line: Line,
+        key: LineKey,
+    ) -> Session<'s> {
+        Session { server, client, generation, line, key, running: HashMap::new(), texts: Rate::new() }
     }
 
     /// Runs until the line ends. When this returns the client is gone from the hub and all writers have ended.
@@ -46,12 +57,17 @@ impl<'s> Session<'s> {
             // Gone at once, not when its writers have ended; without their channels they do, and the scope can.
             let running = std::mem::take(&mut self.running);
             let (outbox, pulse) = (self.line.outbox().clone(), self.line.pulse().clone());
-            let link = Link { generation: self.generation, outbox, pulse };
+            let link = Link { generation: self.generation, outbox, pulse, key: self.key.clone() };
             self.server.leave(&self.client, &link, || drop(running));
             match end {
                 SessionEnd::Line(end) => {
                     log::info!("{client} is gone: {end}");
-                    self.line.outbox().shut();
+                    match end {
+                        LineEnd::Broken(_) => self.line.drain(),
+                        LineEnd::Closed { .. } | LineEnd::Silent | LineEnd::Dropped(_) => {
+                            self.line.outbox().shut();
+                        }
+                    }
                 }
                 SessionEnd::Violation(violation) => {
                     log::warn!("{client} broke the protocol, its line is closed: {violation}");
@@ -76,6 +92,10 @@ impl<'s> Session<'s> {
     where
         's: 'scope,
     {
+        let covers_bytes = matches!(message, ToServer::Same { .. });
+        if !covers_bytes && self.texts.exceeds(limits::MAX_TEXTS_A_SECOND, Duration::from_secs(1)) {
+            return Err(Violation::TooManyMessages { most: limits::MAX_TEXTS_A_SECOND });
+        }
         match message {
             ToServer::RegisterMeta { meta, protocol, agent_version, shares } => {
                 self.register(meta, protocol, agent_version, shares.unwrap_or_default());
@@ -121,13 +141,15 @@ impl<'s> Session<'s> {
                 }
             }
             ToServer::Error { request_id: None, message, .. } => {
-                log::warn!("{} reports an error of no transfer: {}", self.client, printable(&message));
+                let (client, message) = (&self.client, printable(&message));
+                let what = format_args!("{client} reports an error of no transfer: {message}");
+                self.server.refused.messages.about(what);
                 Ok(())
             }
             ToServer::Listing { request_id, entries, truncated } => {
                 let waiting = self.server.lock().parked.take_listing(request_id);
                 if let Some(waiting) = waiting {
-                    waiting.listed(&entries, truncated).send(self.server);
+                    waiting.listed(entries, truncated).send(self.server);
                 }
                 Ok(())
             }
@@ -147,7 +169,8 @@ impl<'s> Session<'s> {
     ) {
         let length = serde_json::to_string(&meta).map_or(usize::MAX, |text| text.len());
         let meta = if length > limits::MAX_META_BYTES {
-            log::warn!("{} sent labels of {length} bytes; they are left out", self.client);
+            let what = format_args!("{} sent labels of {length} bytes; they are left out", self.client);
+            self.server.refused.messages.about(what);
             serde_json::Map::new()
         } else {
             meta

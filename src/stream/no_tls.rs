@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Stream;
@@ -12,6 +13,17 @@ use super::Stream;
 pub const IS_BUILT_IN: bool = false;
 
 const NOT_BUILT_IN: &str = "this program was built without TLS";
+
+/// # Errors
+/// Always.
+pub fn authorities(_: &str, _: &Path) -> Result<Vec<Vec<u8>>, String> {
+    Err(NOT_BUILT_IN.to_owned())
+}
+
+/// Nothing: there is no TLS to speak of.
+pub fn words(_: &io::Error) -> Option<String> {
+    None
+}
 
 /// TLS over one socket: never.
 #[derive(Debug)]
@@ -63,7 +75,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// Never.
-    pub fn accept(&self, _: TcpStream, _: Instant) -> io::Result<Stream> {
+    pub fn accept(&self, _: Arc<TcpStream>, _: Instant) -> io::Result<Stream> {
         match self.0 {}
     }
 

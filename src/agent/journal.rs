@@ -1,38 +1,10 @@
-//! What a server may cause in a time: messages, and lines in the log, which must not fill the disk of the machine that holds
-//! the till's database. What the agent does by itself (dialling, stopping) is no business of this.
+//! What a server makes an agent log, at a bounded rate: it must not fill the disk of the machine that holds the till's
+//! database. What the agent does by itself (dialling, stopping) is no business of this.
 
 use std::sync::{Mutex, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::limits;
-use crate::protocol::Violation;
-
-/// The server's messages in this second.
-pub(super) struct Messages {
-    since: Instant,
-    count: u32,
-}
-
-impl Messages {
-    pub(super) fn none() -> Messages {
-        Messages { since: Instant::now(), count: 0 }
-    }
-
-    /// One more has come.
-    ///
-    /// # Errors
-    /// When it is one too many.
-    pub(super) fn count(&mut self) -> Result<(), Violation> {
-        if self.since.elapsed() >= Duration::from_secs(1) {
-            *self = Messages::none();
-        }
-        self.count += 1;
-        match self.count > limits::MAX_SERVER_MESSAGES_A_SECOND {
-            true => Err(Violation::TooManyMessages),
-            false => Ok(()),
-        }
-    }
-}
 
 /// Lines that a server has caused lately.
 pub(super) struct Journal(Mutex<Period>);
