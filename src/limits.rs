@@ -44,6 +44,8 @@ pub const MAX_ENDED_IDS: usize = 64;
 pub const MAX_OUTBOX_BYTES: usize = 1 << 20;
 /// Transfers that an agent runs at once, whatever a server asks.
 pub const MAX_AGENT_TRANSFERS: usize = 16;
+/// Messages of a server that an agent takes in a second: five hundred small pulls need some 1,500, and no sensible server asks for more. Each may cost an answer.
+pub const MAX_SERVER_MESSAGES_A_SECOND: u32 = 5000;
 /// Folders that an agent lists at once: one for each of a few operators, and one that has answered and not ended yet.
 pub const MAX_LISTINGS: usize = 4;
 /// Entries of a folder that an agent lists: it must fit a text message.
@@ -162,6 +164,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const COMPLAINTS_AT_ONCE: u32 = 10;
 /// How long no more is said then: a flood must not fill the disk as well; so it is at most a few hundred bytes a second.
 pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+/// Lines that a server makes an agent log in that time: a pull makes two or three; the rest is counted and left out.
+pub const MAX_LINES_BY_SERVER: u32 = 1000;
 /// The control plane's silence before and within an answer: the longest wait, and room for a slow disk.
 pub const RELAY_TIME: Duration = Duration::from_secs(MAX_WAIT_SECONDS + 30);
 /// What a refused caller may still take to read its answer and hang up.

@@ -100,7 +100,7 @@ impl<'s> Session<'s> {
     {
         let covers_bytes = matches!(message, ToServer::Same { .. });
         if !covers_bytes && self.texts.exceeds(limits::MAX_TEXTS_A_SECOND, Duration::from_secs(1)) {
-            return Err(Violation::TooManyMessages);
+            return Err(Violation::TooManyMessages { most: limits::MAX_TEXTS_A_SECOND });
         }
         match message {
             ToServer::RegisterMeta { meta, protocol, agent_version, shares } => {
