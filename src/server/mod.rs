@@ -6,7 +6,7 @@
 mod begin;
 mod control;
 mod disk;
-mod file;
+pub mod file;
 mod orders;
 mod parked;
 mod receiving;
