@@ -26,14 +26,15 @@ pub mod reply;
 mod tests;
 
 use std::io::{self, ErrorKind, Read as _};
-use std::net::TcpStream;
 use std::time::Instant;
+
+use crate::stream::Stream;
 
 /// Reads what is there, waiting no longer than `deadline`; past it, [`ErrorKind::TimedOut`].
 ///
 /// A read timeout is per call, so a peer that sends a byte now and then would never meet one; it shrinks here
 /// with each call instead.
-fn read_before(mut socket: &TcpStream, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+fn read_before(mut socket: &Stream, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {

@@ -8,7 +8,7 @@
 //! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`] |
 //! | 1 protocol | [`protocol`] |
 //! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`] |
-//! | 3 edges | [`mod@line`], [`spool`], [`shares`], [`settings`] |
+//! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`shares`], [`settings`] |
 //! | 4 shells | [`server`], [`admin`], [`agent`], [`command`] |
 
 pub mod admin;
@@ -38,4 +38,5 @@ pub mod settings;
 pub mod shares;
 pub mod signals;
 pub mod spool;
+pub mod stream;
 pub mod transfer;

@@ -187,6 +187,19 @@ pub const MAX_CONTROL_FRAMES_A_BEAT: u32 = 1000;
 /// Stack of a thread that serves one connection or one transfer, in bytes: address space, not memory, and ten times what its deepest call takes.
 pub const SMALL_STACK: usize = 256 << 10;
 
+// TLS
+
+/// What is read from a socket at once under TLS, on the stack: about one record (RFC 8446, section 5.1).
+pub const TLS_READ_BYTES: usize = 16 << 10;
+/// A PEM file: a bundle of all public authorities has 220 KiB.
+pub const MAX_PEM_BYTES: u64 = 4 << 20;
+/// Between two looks, as connections come, whether certificates have changed.
+pub const CERTIFICATE_LOOK_PAUSE: Duration = Duration::from_secs(1);
+/// Names of one client's certificate that are looked at.
+pub const MAX_CERTIFICATE_NAMES: usize = 64;
+/// A URI in a client's certificate that begins so names a client id: ids may have letters that a DNS name may not.
+pub const CLIENT_URI_SCHEME: &str = "towline:";
+
 // Settings
 
 /// A `.env` file: the largest sensible one has a few KiB.

@@ -11,7 +11,7 @@ mod sender;
 mod session;
 mod stop;
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -24,6 +24,7 @@ use crate::random;
 use crate::settings::AgentSettings;
 use crate::shares::Shares;
 use crate::signals;
+use crate::stream::tls::Connector;
 use files::Files;
 use session::{Session, SessionEnd};
 use stop::Stopping;
@@ -36,6 +37,17 @@ struct Agent {
     pace: Option<Mutex<Pace>>,
     started: Instant,
     stopping: Stopping,
+    tls: Mutex<Tls>,
+}
+
+/// What secures the next line.
+enum Tls {
+    /// Nothing: `ws://`.
+    Off,
+    /// What the files held when they could last be used.
+    On(Connector),
+    /// They never could.
+    Broken(String),
 }
 
 /// Why there is no line now.
@@ -57,6 +69,11 @@ pub fn run(settings: AgentSettings) -> Exit {
         log::warn!("{warning}");
     }
     let agent = Arc::new(Agent::new(settings, Files::Shared(shares)));
+    if let Tls::Broken(why) = &*agent.lock_tls() {
+        eprintln!("towline-agent: {why}");
+        return Exit::BadUsage;
+    }
+    agent.warn_of_plain_text();
     let stopper = agent.clone();
     if let Err(error) = signals::on_stop(move || stopper.stopping.stop(stopper.settings.stop)) {
         log::warn!("can't take signals, so they end this at once: {error}");
@@ -73,7 +90,40 @@ pub fn run_generated(settings: AgentSettings, size: u64) -> Exit {
 impl Agent {
     fn new(settings: AgentSettings, files: Files) -> Agent {
         let pace = settings.max_rate.map(|rate| Mutex::new(Pace::new(rate)));
-        Agent { settings, files, pace, started: Instant::now(), stopping: Stopping::default() }
+        let tls = match settings.server_url.is_secure.then(|| connector(&settings)) {
+            None => Tls::Off,
+            Some(Ok(connector)) => Tls::On(connector),
+            Some(Err(why)) => Tls::Broken(why),
+        };
+        let (tls, started) = (Mutex::new(tls), Instant::now());
+        Agent { settings, files, pace, started, stopping: Stopping::default(), tls }
+    }
+
+    fn lock_tls(&self) -> MutexGuard<'_, Tls> {
+        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn warn_of_plain_text(&self) {
+        let url = &self.settings.server_url;
+        if !url.is_secure && !url.is_loopback() {
+            log::warn!(
+                "{}: without TLS, whoever sits on the way reads the secret and every file; use wss:// once the server has a certificate",
+                url.text
+            );
+        }
+    }
+
+    /// Reads the certificates again: they may have been renewed. When they can't be used, those of before are.
+    fn renew_tls(&self) {
+        let mut tls = self.lock_tls();
+        if matches!(*tls, Tls::Off) {
+            return;
+        }
+        match (connector(&self.settings), &*tls) {
+            (Ok(connector), _) => *tls = Tls::On(connector),
+            (Err(why), Tls::On(_)) => log::error!("the certificates of before are used: {why}"),
+            (Err(why), Tls::Off | Tls::Broken(_)) => *tls = Tls::Broken(why),
+        }
     }
 
     fn keep_line(&self) -> Exit {
@@ -113,15 +163,21 @@ impl Agent {
             query += &format!("&token={}", form_encode(settings.auth_secret.expose()));
         }
         let keeping = Keeping { beat: limits::DEFAULT_BEAT, max_message: limits::MAX_TEXT_BYTES };
-        let line = match dial(&server, &query, settings.auth_secret.expose(), keeping) {
+        self.renew_tls();
+        let dialled = match &*self.lock_tls() {
+            Tls::Off => dial(&server, None, &query, settings.auth_secret.expose(), keeping),
+            Tls::On(tls) => dial(&server, Some(tls), &query, settings.auth_secret.expose(), keeping),
+            Tls::Broken(why) => return NoLine::Other(why.clone(), None),
+        };
+        let line = match dialled {
             Ok(line) => line,
             Err(error @ DialError::Refused { status: 401, .. }) => {
-                return NoLine::NotAuthorised(format!("{error} ({}): check AUTH_SECRET", url.text));
+                return NoLine::NotAuthorised(format!("{error} ({})", url.text));
             }
             Err(error) => {
                 let leave_alone = match &error {
                     DialError::Refused { retry_after, .. } => *retry_after,
-                    DialError::Unreachable(_) | DialError::NotAServer(_) => None,
+                    DialError::Unreachable(_) | DialError::Insecure(_) | DialError::NotAServer(_) => None,
                 };
                 return NoLine::Other(
                     format!("{error} ({})", url.text),
@@ -149,4 +205,8 @@ impl Agent {
             pace.lock().unwrap_or_else(PoisonError::into_inner).book(self.started.elapsed(), bytes)
         })
     }
+}
+
+fn connector(settings: &AgentSettings) -> Result<Connector, String> {
+    Connector::load(settings.tls.ca.as_deref(), settings.tls.own.as_ref())
 }

@@ -8,11 +8,11 @@ mod tests;
 
 use std::borrow::Cow;
 use std::io::ErrorKind;
-use std::net::TcpStream;
 use std::time::Instant;
 
 use super::{read_before, reply};
 use crate::limits;
+use crate::stream::Stream;
 
 /// Headers that may come once: for each of them it matters which one is believed.
 const SINGLE: [&str; 12] = [
@@ -78,7 +78,7 @@ pub enum HeadError {
 
 impl HeadError {
     /// Answers the caller, if there is one, and waits for it to hang up.
-    pub fn refuse(&self, socket: &TcpStream) {
+    pub fn refuse(&self, socket: &Stream) {
         match self {
             HeadError::Quiet => {}
             HeadError::Refused { status, error, message } => {
@@ -101,7 +101,7 @@ pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> HeadError {
 ///
 /// # Errors
 /// [`HeadError::Quiet`] when the caller sent nothing or is gone; otherwise the answer that it gets.
-pub fn read_head(socket: &TcpStream, deadline: Instant) -> Result<Head, HeadError> {
+pub fn read_head(socket: &Stream, deadline: Instant) -> Result<Head, HeadError> {
     let mut arriving = Arriving::default();
     let mut chunk = [0; 4096];
     loop {

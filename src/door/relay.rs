@@ -9,7 +9,7 @@
 //! [`limits::ANSWER_TIME`]; then the control plane's writer meets a closed socket. So nothing waits for ever.
 
 use std::io::{self, ErrorKind, Read, Write};
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::os::unix::net::UnixStream;
 use std::time::{Duration, Instant};
 
@@ -17,6 +17,7 @@ use super::control_socket::ControlSocket;
 use super::head::{Head, HeadError, bad_request, refused};
 use super::{read_before, reply};
 use crate::limits;
+use crate::stream::Stream;
 
 /// Where the control plane finds the caller's address, as `ip:port`. A caller's own header of this name is dropped.
 pub const PEER_HEADER: &str = "x-towline-peer";
@@ -45,7 +46,7 @@ const NOT_RELAYED: [&str; 15] = [
 ///
 /// # Errors
 /// The answer that the caller gets; [`HeadError::Quiet`] when it is gone.
-pub fn read_body(mut socket: &TcpStream, head: &Head, deadline: Instant) -> Result<Vec<u8>, HeadError> {
+pub fn read_body(mut socket: &Stream, head: &Head, deadline: Instant) -> Result<Vec<u8>, HeadError> {
     let length = head.content_length.unwrap_or(0);
     let mut body = head.tail[..head.tail.len().min(length)].to_vec();
     if let Some(expectation) = head.header("expect") {
@@ -84,7 +85,7 @@ pub fn read_body(mut socket: &TcpStream, head: &Head, deadline: Instant) -> Resu
 /// # Errors
 /// When the caller is gone or does not read, or the control plane fails it in mid-answer. Nobody is left to be told.
 pub fn relay(
-    socket: &TcpStream,
+    socket: &Stream,
     head: &Head,
     body: &[u8],
     control: &ControlSocket,
@@ -172,7 +173,7 @@ fn ask(control: &ControlSocket, request: &[u8]) -> io::Result<Answer> {
 }
 
 /// Copies the answer to the caller, with the `Connection: close` that tiny_http does not send.
-fn copy(answer: Answer, mut socket: &TcpStream, answer_time: Duration) -> io::Result<()> {
+fn copy(answer: Answer, mut socket: &Stream, answer_time: Duration) -> io::Result<()> {
     let Answer { mut from, start, status_end } = answer;
     // A timeout for each write: it ends a caller that takes nothing, not one that is slow.
     socket.set_write_timeout(Some(answer_time))?;

@@ -1,19 +1,19 @@
 //! Answers that the door gives itself: errors as the API words them, and a way to close that lets the caller read them.
 
 use std::io::{self, Write as _};
-use std::net::{Shutdown, TcpStream};
 use std::time::Instant;
 
 use serde_json::json;
 
 use super::read_before;
 use crate::limits;
+use crate::stream::Stream;
 
 /// Answers with `{"error","message"}`, and closes once the caller has had time to read it.
 ///
 /// 429 and 503 carry `Retry-After`, the door's own unless `extra_headers` has one. Gives up in silence on a caller
 /// that does not take the answer: it was refused, one way or the other.
-pub fn refuse(socket: &TcpStream, status: u16, error: &str, message: &str, extra_headers: &[(&str, &str)]) {
+pub fn refuse(socket: &Stream, status: u16, error: &str, message: &str, extra_headers: &[(&str, &str)]) {
     let answer = answer(status, error, message, extra_headers);
     let mut writer = socket;
     let sent = socket.set_write_timeout(Some(limits::DRAIN_TIME)).and_then(|()| writer.write_all(&answer));
@@ -43,15 +43,15 @@ pub(super) fn answer(status: u16, error: &str, message: &str, extra_headers: &[(
 /// Says that nothing more will come, and reads and drops what the caller still sends, for a while.
 ///
 /// A socket that is closed with unread bytes is reset, and the reset may overtake the answer: RFC 9112, section 9.6.
-pub fn drain_and_close(socket: &TcpStream) {
+pub fn drain_and_close(socket: &Stream) {
     let deadline = Instant::now() + limits::DRAIN_TIME;
-    let drained = socket.shutdown(Shutdown::Write).and_then(|()| drain(socket, deadline));
+    let drained = socket.finish().and_then(|()| drain(socket, deadline));
     if let Err(error) = drained {
         log::trace!("closing a connection: {error}"); // its caller is gone, or did not hang up in time
     }
 }
 
-fn drain(socket: &TcpStream, deadline: Instant) -> io::Result<()> {
+fn drain(socket: &Stream, deadline: Instant) -> io::Result<()> {
     let mut dropped = 0;
     let mut buffer = [0; 16 << 10];
     while dropped < limits::MAX_DRAINED_BYTES {

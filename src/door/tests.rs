@@ -16,6 +16,7 @@ use super::head::read_head;
 use super::listener::{Admission, Listener};
 use super::relay::{read_body, relay};
 use crate::limits;
+use crate::stream::Stream;
 
 const BIG: usize = 8 << 20;
 
@@ -63,7 +64,7 @@ fn with_door(bound: usize, patience: Duration, test: impl FnOnce(Door)) {
         });
         scope.spawn(|| {
             listener.serve(&admission, |socket, peer, _ticket| {
-                let deadline = Instant::now() + patience;
+                let (socket, deadline) = (Stream::plain(socket), Instant::now() + patience);
                 let stated = read_head(&socket, deadline)
                     .and_then(|head| read_body(&socket, &head, deadline).map(|body| (head, body)));
                 match stated {
@@ -334,9 +335,9 @@ fn without_a_control_plane_the_answer_is_503() {
 }
 
 /// A caller's end of a connection, ours, and the caller's address.
-pub(super) fn pair() -> (TcpStream, TcpStream, SocketAddr) {
+pub(super) fn pair() -> (TcpStream, Stream, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, peer) = listener.accept().unwrap();
-    (caller, socket, peer)
+    (caller, Stream::plain(socket), peer)
 }

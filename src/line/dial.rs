@@ -16,6 +16,8 @@ use super::half::ReadHalf;
 use super::{Keeping, Line, Side, config};
 use crate::limits;
 use crate::names::printable;
+use crate::stream::Stream;
+use crate::stream::tls::Connector;
 
 /// Where the server is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -42,6 +44,8 @@ pub enum DialError {
         /// Its words.
         message: String,
     },
+    /// There is no trust: the server, or this side, has not proven who it is.
+    Insecure(io::Error),
     /// What answered is no WebSocket server.
     NotAServer(String),
 }
@@ -50,6 +54,7 @@ impl fmt::Display for DialError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             DialError::Unreachable(error) => write!(f, "can't reach the server: {error}"),
+            DialError::Insecure(error) => write!(f, "no secure line to the server: {error}"),
             DialError::Refused { status, message, .. } => {
                 write!(f, "the server refused with {status}: {}", printable(message))
             }
@@ -58,13 +63,24 @@ impl fmt::Display for DialError {
     }
 }
 
-/// Opens a line. `query` is added to the path; `bearer` goes into the `Authorization` header.
+/// Opens a line, with TLS when there is a connector for it. `query` is added to the path; `bearer` goes into the
+/// `Authorization` header.
 ///
 /// # Errors
 /// Says what went wrong, within [`limits::DIAL_TIME`] (and what the system's resolver takes).
-pub fn dial(server: &ServerAddress, query: &str, bearer: &str, keeping: Keeping) -> Result<Line, DialError> {
+pub fn dial(
+    server: &ServerAddress,
+    tls: Option<&Connector>,
+    query: &str,
+    bearer: &str,
+    keeping: Keeping,
+) -> Result<Line, DialError> {
     let deadline = Instant::now() + limits::DIAL_TIME;
     let socket = connect(server, deadline).map_err(DialError::Unreachable)?;
+    let stream = match tls {
+        None => Stream::plain(socket),
+        Some(tls) => tls.connect(socket, &server.host, deadline).map_err(DialError::Insecure)?,
+    };
     let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
     let joint = if server.path_and_query.contains('?') { '&' } else { '?' };
     let url = format!("ws://{host}:{}{}{joint}{query}", server.port, server.path_and_query);
@@ -74,7 +90,7 @@ pub fn dial(server: &ServerAddress, query: &str, bearer: &str, keeping: Keeping)
     authorization.set_sensitive(true);
     request.headers_mut().insert(AUTHORIZATION, authorization);
 
-    let mut half = ReadHalf::new(Arc::new(socket), Side::Agent, keeping);
+    let mut half = ReadHalf::new(Arc::new(stream), Side::Agent, keeping);
     (half.handshake, half.deadline) = (true, Some(deadline));
     match client_with_config(request, half, Some(config(keeping))) {
         Ok((mut socket, _)) => {

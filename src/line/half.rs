@@ -1,16 +1,16 @@
 //! What tungstenite reads from and writes to: the socket with its deadlines and signs of life, and the outbox.
 
 use std::io::{self, Read, Write};
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::{Gone, Keeping, Outbox, Pulse, Side};
 use crate::limits;
+use crate::stream::Stream;
 
 /// The reading half of a line.
 pub(super) struct ReadHalf {
-    socket: Arc<TcpStream>,
+    socket: Arc<Stream>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) keeping: Keeping,
@@ -23,6 +23,8 @@ pub(super) struct ReadHalf {
     pub(super) since_message: usize,
     /// When the first of them came, or [`limits::MIN_PROGRESS_BYTES`] more.
     headway: Instant,
+    /// Bytes of the socket that were counted as signs of life.
+    counted_raw: u64,
     /// In the handshake: writes go to the socket, and the deadline is the end.
     pub(super) handshake: bool,
     /// What is written counts as a sign of life: the peer never pings by itself, and our pings wait behind chunks.
@@ -30,7 +32,7 @@ pub(super) struct ReadHalf {
 }
 
 impl ReadHalf {
-    pub(super) fn new(socket: Arc<TcpStream>, side: Side, keeping: Keeping) -> ReadHalf {
+    pub(super) fn new(socket: Arc<Stream>, side: Side, keeping: Keeping) -> ReadHalf {
         let outbox = Arc::new(Outbox::new(socket.clone(), side));
         let pulse = Arc::new(Pulse::new());
         let (timeout, last_ping) = (Duration::ZERO, Instant::now());
@@ -44,6 +46,7 @@ impl ReadHalf {
             last_ping,
             since_message: 0,
             headway: Instant::now(),
+            counted_raw: 0,
             handshake: false,
             writes_count: false,
         }
@@ -88,6 +91,15 @@ impl ReadHalf {
         self.since_message += length;
     }
 
+    /// Under TLS nothing is read before a record of up to 16 KiB is whole: on a thin line its parts are signs of life.
+    fn count_raw(&mut self) {
+        let arrived = self.socket.arrived();
+        if arrived - self.counted_raw >= limits::MIN_PROGRESS_BYTES as u64 {
+            self.counted_raw = arrived;
+            self.pulse.heard();
+        }
+    }
+
     /// How long the peer may still be silent.
     fn patience(&self) -> Duration {
         let mut silence = self.pulse.unheard_for();
@@ -122,10 +134,12 @@ impl Read for ReadHalf {
             self.wait_at_most(wait)?;
             match (&*self.socket).read(buffer) {
                 Ok(length) => {
+                    self.counted_raw = self.socket.arrived();
                     self.count(length);
                     return Ok(length);
                 }
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
+                    self.count_raw();
                     patience = self.patience();
                     if !self.handshake && patience.is_zero() {
                         return Err(io::ErrorKind::TimedOut.into());

@@ -14,7 +14,6 @@ mod pulse;
 
 use std::fmt;
 use std::io;
-use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -24,6 +23,7 @@ use tungstenite::{Error, Message, WebSocket};
 
 use crate::limits;
 use crate::names::printable;
+use crate::stream::Stream;
 use half::ReadHalf;
 
 pub use dial::{DialError, ServerAddress, dial, form_encode};
@@ -118,8 +118,8 @@ impl Line {
     ///
     /// # Errors
     /// When the socket is gone already.
-    pub fn accepted(socket: Arc<TcpStream>, tail: Vec<u8>, keeping: Keeping) -> io::Result<Line> {
-        socket.set_nodelay(true)?;
+    pub fn accepted(socket: Arc<Stream>, tail: Vec<u8>, keeping: Keeping) -> io::Result<Line> {
+        socket.socket().set_nodelay(true)?;
         socket.set_write_timeout(None)?;
         let half = ReadHalf::new(socket, Side::Server, keeping);
         let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());

@@ -8,16 +8,14 @@
 //! of its own writes what waits and ends; more than [`limits::MAX_OUTBOX_BYTES`] waiting shuts the line.
 
 use std::collections::VecDeque;
-use std::io::{self, Write};
-use std::net::{Shutdown, TcpStream};
+use std::io;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rustix::net::SendFlags;
-
 use super::frame::{self, Side};
 use crate::limits;
+use crate::stream::Stream;
 
 /// The line is shut; nothing can be sent any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,7 +24,7 @@ pub struct Gone;
 /// The writing end; see the module.
 #[derive(Debug)]
 pub struct Outbox {
-    socket: Arc<TcpStream>,
+    socket: Arc<Stream>,
     side: Side,
     state: Mutex<State>,
     /// Signalled when the writer has finished, and when the line closes or is shut.
@@ -51,7 +49,7 @@ struct State {
 }
 
 impl Outbox {
-    pub(super) fn new(socket: Arc<TcpStream>, side: Side) -> Outbox {
+    pub(super) fn new(socket: Arc<Stream>, side: Side) -> Outbox {
         let state = State {
             posted: VecDeque::new(),
             posted_bytes: 0,
@@ -208,19 +206,22 @@ impl Outbox {
         state.shut = true;
         state.posted.clear();
         // An error means that the peer has gone first.
-        let _gone = self.socket.shutdown(Shutdown::Both);
+        let _gone = self.socket.shut();
         self.turn.notify_all();
     }
 
     /// Writes posted frames as long as the socket takes them; leaves the rest to a thread. The caller is the writer.
     fn write_what_fits(self: &Arc<Self>) {
         while let Some(frame) = self.next_posted() {
-            let mut rest = &frame[..];
+            let Ok(sealed) = self.socket.seal(&frame) else {
+                self.shut();
+                continue;
+            };
+            let mut rest = &sealed[..];
             while !rest.is_empty() {
-                match rustix::net::send(&*self.socket, rest, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+                match self.socket.send_now(rest) {
                     Ok(written) => rest = &rest[written..],
-                    Err(rustix::io::Errno::INTR) => {}
-                    Err(rustix::io::Errno::AGAIN) => {
+                    Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
                         let rest = rest.to_vec();
                         return self.write_in_the_background(rest);
                     }
@@ -233,10 +234,11 @@ impl Outbox {
         }
     }
 
+    /// Writes sealed bytes in a thread of its own, and what is posted meanwhile.
     fn write_in_the_background(self: &Arc<Self>, rest: Vec<u8>) {
         let outbox = self.clone();
         let write = move || {
-            if outbox.write(&rest).is_err() {
+            if outbox.write_sealed(&rest).is_err() {
                 outbox.shut();
             }
             outbox.finish();
@@ -249,10 +251,15 @@ impl Outbox {
         }
     }
 
-    /// Writes all of `bytes`, blocking. Each time the peer makes room counts as progress.
-    fn write(&self, mut bytes: &[u8]) -> io::Result<()> {
+    /// Writes whole frames, blocking.
+    fn write(&self, frames: &[u8]) -> io::Result<()> {
+        self.write_sealed(&self.socket.seal(frames)?)
+    }
+
+    /// Writes all of `bytes`, which are sealed, blocking. Each time the peer makes room counts as progress.
+    fn write_sealed(&self, mut bytes: &[u8]) -> io::Result<()> {
         while !bytes.is_empty() {
-            match (&*self.socket).write(bytes) {
+            match self.socket.send(bytes) {
                 Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
                 Ok(written) => bytes = &bytes[written..],
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}

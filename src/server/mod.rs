@@ -36,6 +36,7 @@ use crate::names::{ClientId, RequestId};
 use crate::protocol::{Dialect, ToAgent, to_text};
 use crate::settings::ServerSettings;
 use crate::spool::Spool;
+use crate::stream::tls::Acceptor;
 use disk::Unsaved;
 use parked::{Parked, Reply};
 
@@ -45,6 +46,8 @@ pub use run::run;
 struct Server {
     settings: ServerSettings,
     spool: Spool,
+    /// Takes TLS connections, if this server does.
+    tls: Option<Acceptor>,
     state: Mutex<State>,
     /// Wakes the timekeeper when something is due earlier than it thinks.
     earlier: Condvar,

@@ -5,7 +5,7 @@ use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
 use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tiny_http::Request;
 
@@ -22,6 +22,8 @@ use crate::limits;
 use crate::settings::ServerSettings;
 use crate::signals;
 use crate::spool::{Recovered, Spool};
+use crate::stream::Stream;
+use crate::stream::tls::Acceptor;
 use crate::transfer::{Failure, FailureCode, Status};
 
 /// What a listener serves.
@@ -48,6 +50,10 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let descriptors = raise_descriptor_limit();
     let spool = Spool::open(&settings.upload_dir)
         .map_err(|error| format!("UPLOAD_DIR={}: {error}", settings.upload_dir.display()))?;
+    let tls = match settings.tls.clone() {
+        Some(tls) => Some(Acceptor::load(tls.certificate, tls.key, tls.client_ca)?),
+        None => None,
+    };
     let address = SocketAddr::new(settings.host, settings.port);
     let listener = Listener::bind(address).map_err(|error| match error.kind() {
         io::ErrorKind::AddrNotAvailable => {
@@ -66,8 +72,9 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let room = room(&settings, descriptors);
     let port = listener.local_addr().port();
     let ws_path = settings.ws_path.clone();
-    let server = Arc::new(Server::new(settings, spool, room));
+    let server = Arc::new(Server::new(settings, spool, tls, room));
     server.warn_of_a_full_disk();
+    server.warn_of_plain_text();
     server.recover();
 
     let keeper = server.clone();
@@ -124,6 +131,7 @@ fn meet(
     ticket: Ticket<'_>,
 ) {
     let deadline = Instant::now() + limits::HEAD_TIME;
+    let Some(socket) = secure(server, socket, peer, deadline) else { return };
     let head = match head::read_head(&socket, deadline) {
         Ok(head) => head,
         Err(error) => return error.refuse(&socket),
@@ -153,6 +161,42 @@ fn meet(
             }
             Err(error) => error.refuse(&socket),
         },
+    }
+}
+
+/// The connection as it is used: with TLS if this server takes that. Nothing when the caller does not get so far.
+fn secure(server: &Server, socket: TcpStream, peer: SocketAddr, deadline: Instant) -> Option<Stream> {
+    let Some(tls) = &server.tls else { return Some(Stream::plain(socket)) };
+    match first_byte(&socket, deadline) {
+        Ok(TLS_HANDSHAKE) => {}
+        Ok(_) => {
+            let message = "this port speaks TLS: use https://, or wss:// for agents";
+            reply::refuse(&Stream::plain(socket), 400, "bad request", message, &[]);
+            return None;
+        }
+        Err(_) => return None, // gone, or silent: there is nobody to tell
+    }
+    match tls.accept(socket, deadline) {
+        Ok(stream) => Some(stream),
+        Err(error) => {
+            log::warn!("{peer} refused: {error}");
+            None
+        }
+    }
+}
+
+/// What a TLS connection begins with (RFC 8446, section 5.1).
+const TLS_HANDSHAKE: u8 = 22;
+
+/// The first byte that comes, left where it is.
+fn first_byte(socket: &TcpStream, deadline: Instant) -> io::Result<u8> {
+    let mut first = [0];
+    socket.set_read_timeout(Some(
+        deadline.saturating_duration_since(Instant::now()).max(Duration::from_millis(1)),
+    ))?;
+    match socket.peek(&mut first)? {
+        0 => Err(io::ErrorKind::UnexpectedEof.into()),
+        _ => Ok(first[0]),
     }
 }
 
@@ -191,7 +235,7 @@ fn max_clients(settings: &ServerSettings, descriptors: u64) -> usize {
 }
 
 impl Server {
-    fn new(settings: ServerSettings, spool: Spool, room: Room) -> Server {
+    fn new(settings: ServerSettings, spool: Spool, tls: Option<Acceptor>, room: Room) -> Server {
         let hub = Hub::new(Config {
             max_concurrent: settings.max_concurrent_transfers,
             max_per_client: settings.max_transfers_per_client,
@@ -214,6 +258,7 @@ impl Server {
         Server {
             settings,
             spool,
+            tls,
             state: Mutex::new(state),
             earlier: Condvar::new(),
             event: Condvar::new(),
@@ -221,6 +266,17 @@ impl Server {
             threads: Arc::default(),
             relays: Admission::new(room.relays),
             started: Instant::now(),
+        }
+    }
+
+    fn warn_of_plain_text(&self) {
+        let settings = &self.settings;
+        let rest = settings.control_listen.map(|address| address.ip());
+        let open = [Some(settings.host), rest].into_iter().flatten().find(|address| !address.is_loopback());
+        if let (Some(address), None) = (open, &self.tls) {
+            log::warn!(
+                "without TLS, whoever sits on the way to {address} reads secrets and files: set TLS_CERT and TLS_KEY, or HOST=127.0.0.1 behind a proxy that has them"
+            );
         }
     }
 

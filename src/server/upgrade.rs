@@ -4,7 +4,7 @@
 //! would hammer at a server that accepts and closes.
 
 use std::io::Write;
-use std::net::{SocketAddr, TcpStream};
+use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::session::Session;
@@ -18,6 +18,8 @@ use crate::limits;
 use crate::line::{Keeping, Line, Probe, handshake, http};
 use crate::names::{ClientId, printable};
 use crate::protocol::{Dialect, ToAgent, to_text};
+use crate::stream::Stream;
+use crate::stream::tls::Acceptor;
 
 /// A no, as it is answered.
 struct No {
@@ -35,13 +37,7 @@ impl No {
 
 /// Serves a client until its line ends, or refuses it.
 /// Its ticket for the door is given back when it is in, or has been answered.
-pub(super) fn serve(
-    server: &Arc<Server>,
-    socket: TcpStream,
-    peer: SocketAddr,
-    head: Head,
-    ticket: Ticket<'_>,
-) {
+pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head: Head, ticket: Ticket<'_>) {
     let socket = Arc::new(socket);
     match open(server, &socket, peer, head) {
         Ok((client, generation, line)) => {
@@ -57,11 +53,12 @@ pub(super) fn serve(
 
 fn open(
     server: &Server,
-    socket: &Arc<TcpStream>,
+    socket: &Arc<Stream>,
     peer: SocketAddr,
     head: Head,
 ) -> Result<(ClientId, u64, Line), No> {
     let client = authorize(server, &head)?;
+    certified(server, socket, &client)?;
     let response = answer_handshake(&head)?;
     if !server.ask(|hub| hub.has_room()) {
         return Err(full());
@@ -71,7 +68,10 @@ fn open(
     let gone = |error: std::io::Error| No::new(400, "bad request", error.to_string());
     let line = Line::accepted(socket.clone(), head.tail, keeping).map_err(gone)?;
     let generation = enter(server, &client, peer, &line, &response, socket)?;
-    log::info!("{client} connected address={peer}");
+    match socket.protection() {
+        Some(tls) => log::info!("{client} connected address={peer} tls={tls}"),
+        None => log::info!("{client} connected address={peer}"),
+    }
     Ok((client, generation, line))
 }
 
@@ -112,6 +112,28 @@ fn authorize(server: &Server, head: &Head) -> Result<ClientId, No> {
         });
     }
     Ok(client)
+}
+
+/// Whether the client has shown a certificate in its own name, where that is wanted.
+fn certified(server: &Server, socket: &Stream, client: &ClientId) -> Result<(), No> {
+    if !server.tls.as_ref().is_some_and(Acceptor::wants_certificates) {
+        return Ok(());
+    }
+    let names = socket.peer_names();
+    let message = match names {
+        Some(names) if names.iter().any(|name| name == client.as_str()) => return Ok(()),
+        Some(names) => {
+            let names = names.join(", ");
+            format!(
+                "{client} shows a certificate for {}: give it one in its own name",
+                printable(&format!("{names:?}"))
+            )
+        }
+        None => {
+            format!("{client} shows no certificate, which this server wants: set TLS_CERT and TLS_KEY there")
+        }
+    };
+    Err(No::new(401, "unauthorized", message))
 }
 
 /// The bytes that accept the handshake (RFC 6455, section 4.2.2).
@@ -163,7 +185,7 @@ fn enter(
     peer: SocketAddr,
     line: &Line,
     response: &[u8],
-    mut socket: &TcpStream,
+    mut socket: &Stream,
 ) -> Result<u64, No> {
     let now = server.now();
     let (outbox, pulse) = (line.outbox().clone(), line.pulse().clone());

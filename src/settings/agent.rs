@@ -8,7 +8,7 @@ use log::LevelFilter;
 use serde_json::{Map, Value};
 
 use super::value::{self, BadValue};
-use super::{Given, Kind, Program, Secret, ServerUrl, Setting, UsageError};
+use super::{AgentTls, Given, Kind, Program, Secret, ServerUrl, Setting, UsageError};
 use crate::limits;
 use crate::names::{ClientId, ShareName, printable};
 
@@ -64,9 +64,12 @@ const SETTINGS: [Setting; 20] = [
     Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
     Setting::unsupported("MAX_PULLS_PER_HOUR", "N", "transfers an hour"),
     Setting::unsupported("MAX_BYTES_PER_DAY", "SIZE", "bytes a day"),
-    Setting::unsupported("TLS_CA", "FILE", "authority that signed the server's certificate"),
-    Setting::unsupported("TLS_CERT", "FILE", "certificate of this agent"),
-    Setting::unsupported("TLS_KEY", "FILE", "key of the certificate"),
+    Setting::tls(
+        "TLS_CA",
+        "authorities (PEM) that alone may have signed the server's certificate; unless set, those of browsers",
+    ),
+    Setting::tls("TLS_CERT", "certificate chain of this agent (PEM), for a server that asks for one"),
+    Setting::tls("TLS_KEY", "key of TLS_CERT (PEM)"),
     Setting {
         name: "HTTPS_PROXY",
         takes: "URL",
@@ -115,6 +118,8 @@ pub struct AgentSettings {
     pub max_rate: Option<u64>,
     /// Whether the secret goes into the URL too, for a v1 server.
     pub token_in_url: bool,
+    /// What proves server and agent to each other.
+    pub tls: AgentTls,
     /// What is logged.
     pub log_level: LevelFilter,
     /// Whether a proxy is set that this version does not use.
@@ -159,6 +164,7 @@ impl AgentSettings {
             meta: given.parsed("META", meta)?.unwrap_or_default(),
             max_rate: given.size("MAX_RATE", limits::MIN_RATE..=u64::MAX)?,
             token_in_url: given.truth("TOKEN_IN_URL")?,
+            tls: given.agent_tls()?,
             log_level: given.log_level()?,
             proxy_is_set: given.text("HTTPS_PROXY").or(given.text("HTTP_PROXY")).is_some(),
         })
@@ -235,6 +241,7 @@ mod tests {
             host: "localhost".to_owned(),
             port: 8080,
             path_and_query: "/ws".to_owned(),
+            is_secure: false,
             text: "ws://localhost:8080/ws".to_owned(),
         };
         assert_eq!((s.server_url, s.client_id.as_str()), (url, "shop-001.local"));
@@ -305,7 +312,7 @@ mod tests {
 
     #[test]
     fn unsupported_settings_are_refused() {
-        for name in ["TLS_CA", "TLS_CERT", "TLS_KEY", "MAX_PULLS_PER_HOUR", "MAX_BYTES_PER_DAY"] {
+        for name in ["MAX_PULLS_PER_HOUR", "MAX_BYTES_PER_DAY"] {
             let text = error(read(&[(name, "9")]));
             assert!(text.starts_with(name) && text.contains("does not support it yet"), "{text}");
             read(&[(name, "off")]).unwrap();

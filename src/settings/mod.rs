@@ -19,6 +19,7 @@ mod server;
 mod server_url;
 #[cfg(test)]
 mod testing;
+mod tls;
 pub mod value;
 
 pub use agent::{AGENT, AgentSettings, SWARM_SETTINGS};
@@ -29,7 +30,10 @@ pub use help::help;
 pub use operator::{OPERATOR_SETTINGS, OperatorSettings};
 pub use server::{SERVER, ServerSettings};
 pub use server_url::ServerUrl;
+pub use tls::{AgentTls, ServerTls};
 pub use value::Secret;
+
+use crate::stream::tls::IS_BUILT_IN;
 
 /// A program, or a subcommand of `towline`, as its user sees it.
 #[derive(Debug, Clone, Copy)]
@@ -72,7 +76,7 @@ pub enum Kind {
     Secret,
     /// This version does not act on it and goes on.
     Ignored,
-    /// This version cannot do it: to go on without it would be a hole, so it ends the program.
+    /// This version, or this build, cannot do it: to go on without it would be a hole, so it ends the program.
     Unsupported,
 }
 
@@ -99,6 +103,12 @@ impl Setting {
 
     const fn secret(name: &'static str, help: &'static str) -> Setting {
         Setting { name, takes: "KEY", default: "", help, kind: Kind::Secret }
+    }
+
+    /// A setting of TLS, which a build without TLS refuses.
+    const fn tls(name: &'static str, help: &'static str) -> Setting {
+        let kind = if IS_BUILT_IN { Kind::Plain } else { Kind::Unsupported };
+        Setting { name, takes: "FILE", default: "off", help, kind }
     }
 
     const fn unsupported(name: &'static str, takes: &'static str, help: &'static str) -> Setting {

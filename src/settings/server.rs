@@ -7,7 +7,7 @@ use std::time::Duration;
 use log::LevelFilter;
 
 use super::value::BadValue;
-use super::{Given, Program, Secret, Setting, UsageError};
+use super::{Given, Program, Secret, ServerTls, Setting, UsageError};
 
 /// `towline-server` as its user sees it.
 pub const SERVER: Program = Program {
@@ -59,9 +59,12 @@ const SETTINGS: [Setting; 25] = [
     Setting::plain("KEEP_DOWNLOADS_DAYS", "N", "off", "days after which downloads are removed"),
     Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
     Setting::unsupported("KEYS_FILE", "FILE", "keys with names and rights"),
-    Setting::unsupported("TLS_CERT", "FILE", "certificate chain"),
-    Setting::unsupported("TLS_KEY", "FILE", "key of the certificate"),
-    Setting::unsupported("TLS_CLIENT_CA", "FILE", "authority that signs the certificates of agents"),
+    Setting::tls("TLS_CERT", "certificate chain (PEM): agents and REST come by TLS then, on every port"),
+    Setting::tls("TLS_KEY", "key of TLS_CERT (PEM)"),
+    Setting::tls(
+        "TLS_CLIENT_CA",
+        "authorities (PEM) one of which must have signed each agent's certificate, in its client id's name",
+    ),
 ];
 
 /// What `towline-server` needs to know, checked.
@@ -109,6 +112,8 @@ pub struct ServerSettings {
     pub keep_transfers_days: Option<u32>,
     /// Days to keep downloads; nothing for ever.
     pub keep_downloads_days: Option<u32>,
+    /// Its certificate; nothing for no TLS.
+    pub tls: Option<ServerTls>,
 }
 
 impl ServerSettings {
@@ -140,6 +145,7 @@ impl ServerSettings {
             keep_transfers: given.number("KEEP_TRANSFERS", 1..=10_000_000)?,
             keep_transfers_days: given.days("KEEP_TRANSFERS_DAYS")?,
             keep_downloads_days: given.number_or_off("KEEP_DOWNLOADS_DAYS", 1..=36_500)?, // 0 may mean at once, or for ever
+            tls: given.server_tls()?,
             log_level: given.log_level()?,
         })
     }
@@ -335,11 +341,26 @@ mod tests {
 
     #[test]
     fn unsupported_settings_are_refused() {
-        for name in ["KEYS_FILE", "TLS_CERT", "TLS_KEY", "TLS_CLIENT_CA"] {
+        {
+            let name = "KEYS_FILE";
             let text = error(read(&[(name, "/x")]));
             assert!(text.starts_with(name) && text.contains("does not support it yet"), "{text}");
             read(&[(name, "")]).unwrap();
             read(&[(name, "off")]).unwrap();
+        }
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn a_certificate_has_a_key() {
+        let tls = read(&[("TLS_CERT", "c.pem"), ("TLS_KEY", "/k.pem")]).unwrap().tls.unwrap();
+        assert_eq!((tls.certificate, tls.key), ("/nonexistent/c.pem".into(), "/k.pem".into()));
+        assert_eq!(tls.client_ca, None);
+        for (name, wanted) in
+            [("TLS_CERT", "TLS_KEY"), ("TLS_KEY", "TLS_CERT"), ("TLS_CLIENT_CA", "TLS_CERT")]
+        {
+            let text = error(read(&[(name, "/x")]));
+            assert!(text.starts_with(&format!("{name}=/x (")) && text.contains(wanted), "{text}");
         }
     }
 

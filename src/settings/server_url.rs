@@ -1,13 +1,16 @@
 //! The URL of the server, as an agent is given it.
 
-use std::net::Ipv6Addr;
+use std::net::{IpAddr, Ipv6Addr};
 
 use super::value::whole;
 use super::{Given, UsageError};
+use crate::stream::tls::IS_BUILT_IN;
 
 /// Where the server takes agents.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ServerUrl {
+    /// Whether it is dialled with TLS.
+    pub is_secure: bool,
     /// Its name or address; an IPv6 address without brackets.
     pub host: String,
     /// Its port.
@@ -19,10 +22,16 @@ pub struct ServerUrl {
 }
 
 impl ServerUrl {
+    /// Whether it names this very machine, so that nothing leaves it.
+    pub fn is_loopback(&self) -> bool {
+        let address = self.host.parse::<IpAddr>();
+        self.host.eq_ignore_ascii_case("localhost") || address.is_ok_and(|address| address.is_loopback())
+    }
+
     /// Reads `SERVER_URL`; what is refused is shown only where no secret can stand in it.
     ///
     /// # Errors
-    /// When it is no `ws://` URL, or holds a user or a fragment.
+    /// When it is no `ws://` or `wss://` URL, or holds a user or a fragment.
     pub(super) fn read(given: &Given) -> Result<ServerUrl, UsageError> {
         const NAME: &str = "SERVER_URL";
         let text = given.text(NAME).expect("it has a default").trim();
@@ -31,30 +40,38 @@ impl ServerUrl {
                 given.bad_unshown(NAME, "no user, password or # in it: the secret goes into AUTH_SECRET")
             );
         }
-        let example = "a URL such as ws://server.example.com:8080/ws";
+        let example = "a URL such as wss://server.example.com:8080/ws";
         let shown = |wanted: &str| match text.contains('?') {
             true => given.bad_unshown(NAME, wanted),
             false => given.bad(NAME, wanted),
         };
         let Some((scheme, rest)) = text.split_once("://") else { return Err(shown(example)) };
-        match scheme.to_ascii_lowercase().as_str() {
-            "ws" => {}
-            "wss" => return Err(shown("ws://, because this version does not support TLS yet")),
+        let is_secure = match scheme.to_ascii_lowercase().as_str() {
+            "ws" => false,
+            "wss" if IS_BUILT_IN => true,
+            "wss" => return Err(shown("ws://, because this program was built without TLS")),
             _ => return Err(shown(example)),
-        }
+        };
         if !rest.bytes().all(|b| b.is_ascii_graphic()) {
             return Err(shown("no white space, and nothing but ASCII"));
         }
         let (authority, path) = rest.split_at(rest.find(['/', '?']).unwrap_or(rest.len()));
-        let Some((host, port)) = host_and_port(authority) else { return Err(shown(example)) };
+        let (name, default) = if is_secure { ("wss", 443) } else { ("ws", 80) };
+        let Some((host, port)) = host_and_port(authority, default) else { return Err(shown(example)) };
         let path = if path.starts_with('/') { path.to_owned() } else { format!("/{path}") };
         let bare = path.split('?').next().unwrap_or_default();
-        Ok(ServerUrl { text: format!("ws://{authority}{bare}"), host, port, path_and_query: path })
+        Ok(ServerUrl {
+            text: format!("{name}://{authority}{bare}"),
+            is_secure,
+            host,
+            port,
+            path_and_query: path,
+        })
     }
 }
 
-/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the port is 80 unless given.
-fn host_and_port(authority: &str) -> Option<(String, u16)> {
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the port is `default` unless given.
+fn host_and_port(authority: &str, default: u16) -> Option<(String, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
@@ -72,7 +89,7 @@ fn host_and_port(authority: &str) -> Option<(String, u16)> {
     }
     let port = match port {
         Some(port) => whole(port).and_then(|port| u16::try_from(port).ok()).filter(|p| *p > 0)?,
-        None => 80,
+        None => default,
     };
     Some((host.to_owned(), port))
 }
@@ -85,6 +102,14 @@ mod tests {
 
     fn read(text: &str) -> Result<ServerUrl, UsageError> {
         ServerUrl::read(&given(&AGENT, &[], &[("SERVER_URL", text)])?)
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn secure_urls() {
+        let url = read("WSS://shop.example.com/ws").unwrap();
+        assert_eq!((url.is_secure, url.port, url.text.as_str()), (true, 443, "wss://shop.example.com/ws"));
+        assert_eq!(read("wss://h:8443").unwrap().port, 8443);
     }
 
     #[test]
@@ -107,10 +132,9 @@ mod tests {
             assert_eq!((url.path_and_query.as_str(), url.text.as_str()), (path, shown));
         }
         for (text, wanted) in [
-            ("wss://h/ws", "does not support TLS yet"),
-            ("http://h/ws", "ws://server.example.com:8080/ws"),
-            ("localhost:8080/ws", "ws://server.example.com:8080/ws"),
-            ("ws://", "ws://server.example.com:8080/ws"),
+            ("http://h/ws", "wss://server.example.com:8080/ws"),
+            ("localhost:8080/ws", "wss://server.example.com:8080/ws"),
+            ("ws://", "wss://server.example.com:8080/ws"),
             ("ws:///ws", "such as"),
             ("ws://:80/ws", "such as"),
             ("ws://h:/ws", "such as"),

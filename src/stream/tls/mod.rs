@@ -1,0 +1,229 @@
+//! TLS 1.2 and 1.3, by rustls with ring. The only folder that names them.
+//!
+//! The lock around the connection is held for ciphering alone. What rustls itself has to say (a key update) leaves with
+//! the next bytes that are sealed.
+
+mod accept;
+mod connect;
+mod files;
+
+use std::fmt;
+use std::io::{self, ErrorKind, Read, Write};
+use std::net::TcpStream;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use rustls::crypto::{CryptoProvider, ring};
+use rustls::{Connection, ProtocolVersion};
+
+use super::Stream;
+use crate::limits;
+
+pub use accept::Acceptor;
+pub use connect::Connector;
+
+/// Whether this build can do TLS.
+pub const IS_BUILT_IN: bool = true;
+
+/// TLS over one socket, after its handshake.
+pub struct Session {
+    connection: Mutex<Connection>,
+    /// What came from the socket and rustls has not taken yet. Only the one thread that reads has it.
+    unread: Mutex<Vec<u8>>,
+    peer_names: Option<Vec<String>>,
+    version: &'static str,
+}
+
+impl fmt::Debug for Session {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Session").field("version", &self.version).finish_non_exhaustive()
+    }
+}
+
+impl Session {
+    fn new(mut connection: Connection, peer_names: Option<Vec<String>>) -> Session {
+        connection.set_buffer_limit(None); // what is sealed is taken out at once
+        let version = match connection.protocol_version() {
+            Some(ProtocolVersion::TLSv1_2) => "TLSv1.2",
+            _ => "TLSv1.3",
+        };
+        Session { connection: Mutex::new(connection), unread: Mutex::default(), peer_names, version }
+    }
+
+    /// See [`Stream::peer_names`].
+    pub(super) fn peer_names(&self) -> Option<&[String]> {
+        self.peer_names.as_deref()
+    }
+
+    /// See [`Stream::protection`].
+    pub(super) fn version(&self) -> &'static str {
+        self.version
+    }
+
+    /// See [`Stream::seal`].
+    pub(super) fn seal(&self, bytes: &[u8]) -> io::Result<Vec<u8>> {
+        let mut connection = lock(&self.connection);
+        connection.writer().write_all(bytes)?;
+        Ok(take_sealed(&mut connection, bytes.len()))
+    }
+
+    /// The sealed word that nothing more will come (RFC 8446, section 6.1).
+    pub(super) fn seal_close(&self) -> Vec<u8> {
+        let mut connection = lock(&self.connection);
+        connection.send_close_notify();
+        take_sealed(&mut connection, 0)
+    }
+
+    /// Reads what is there, with at most one call of `receive`. `WouldBlock` also when what that brought ends in the
+    /// middle of a record, so that whoever has a deadline looks at it.
+    pub(super) fn read(
+        &self,
+        out: &mut [u8],
+        receive: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+    ) -> io::Result<usize> {
+        let mut unread = lock(&self.unread);
+        if let Some(count) = self.open(&mut unread, out)? {
+            return Ok(count);
+        }
+        let mut buffer = [0; limits::TLS_READ_BYTES];
+        let count = receive(&mut buffer)?;
+        if count == 0 {
+            let mut connection = lock(&self.connection);
+            connection.read_tls(&mut io::empty())?;
+            // The end of the stream, if the peer has said so; otherwise an error: somebody cut it.
+            return connection.reader().read(out);
+        }
+        unread.extend_from_slice(&buffer[..count]);
+        self.open(&mut unread, out)?.ok_or_else(|| ErrorKind::WouldBlock.into())
+    }
+
+    /// Deciphers `unread` into `out` until there is something to give out, or nothing more to decipher.
+    fn open(&self, unread: &mut Vec<u8>, out: &mut [u8]) -> io::Result<Option<usize>> {
+        let mut connection = lock(&self.connection);
+        let mut rest = &unread[..];
+        let opened = loop {
+            match connection.reader().read(out) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                done => break done.map(Some),
+            }
+            if rest.is_empty() {
+                break Ok(None);
+            }
+            connection.read_tls(&mut rest)?;
+            if let Err(error) = connection.process_new_packets() {
+                break Err(broken(&error));
+            }
+        };
+        match rest.len() {
+            0 => *unread = Vec::new(), // an idle connection keeps no buffer
+            left => drop(unread.drain(..unread.len() - left)),
+        }
+        opened
+    }
+}
+
+/// All that rustls has ready for the socket; `length` is how much plain text that holds.
+fn take_sealed(connection: &mut Connection, length: usize) -> Vec<u8> {
+    // Each record of 16 KiB has a head and a tag of 22 bytes, 29 in TLS 1.2.
+    let mut sealed = Vec::with_capacity(length + (length / (16 << 10) + 2) * 32);
+    while connection.wants_write() {
+        connection.write_tls(&mut sealed).expect("a vector takes all that is written to it");
+    }
+    sealed
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Shakes hands over `socket`, all of it before `deadline`.
+fn shake_hands(connection: &mut Connection, socket: &TcpStream, deadline: Instant) -> io::Result<()> {
+    let left = || match deadline.saturating_duration_since(Instant::now()) {
+        left if left.is_zero() => Err(io::Error::new(ErrorKind::TimedOut, "the TLS handshake took too long")),
+        left => Ok(left),
+    };
+    let mut socket_io = socket;
+    loop {
+        while connection.wants_write() {
+            socket.set_write_timeout(Some(left()?))?;
+            match connection.write_tls(&mut socket_io) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                written => drop(written?),
+            }
+        }
+        if !connection.is_handshaking() {
+            break socket.set_write_timeout(None);
+        }
+        socket.set_read_timeout(Some(left()?))?;
+        match connection.read_tls(&mut socket_io) {
+            Ok(0) => return Err(io::Error::new(ErrorKind::UnexpectedEof, "closed in the TLS handshake")),
+            Ok(_) => {}
+            Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => continue,
+            Err(error) => return Err(error),
+        }
+        if let Err(error) = connection.process_new_packets() {
+            // The peer is told by an alert, if it still listens.
+            let _gone = connection.write_tls(&mut socket_io);
+            return Err(broken(&error));
+        }
+    }
+}
+
+/// What went wrong, in words that say what to do.
+fn broken(error: &rustls::Error) -> io::Error {
+    io::Error::other(format!("TLS: {error}{}", advice(error)))
+}
+
+fn advice(error: &rustls::Error) -> &'static str {
+    use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
+    match error {
+        Error::InvalidCertificate(why) => match why {
+            Certificate::UnknownIssuer => "; set TLS_CA to the authority that signed it",
+            Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
+                "; the URL must name the machine as its certificate does"
+            }
+            Certificate::Expired | Certificate::ExpiredContext { .. } => {
+                "; renew it, or set the clock of this machine right"
+            }
+            Certificate::NotValidYet | Certificate::NotValidYetContext { .. } => {
+                "; set the clock of this machine right"
+            }
+            _ => "",
+        },
+        Error::InvalidMessage(_) => "; what answers there does not speak TLS",
+        Error::AlertReceived(
+            Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateExpired | Alert::CertificateUnknown,
+        ) => {
+            "; the peer does not take the certificate of this side: see TLS_CERT here, TLS_CA or TLS_CLIENT_CA there"
+        }
+        _ => "",
+    }
+}
+
+/// Ring's ciphers, the fast ones of this machine first: AES with 128 bits where the processor has instructions for it,
+/// ChaCha20 where not. Either is as safe as anything else here.
+fn provider() -> Arc<CryptoProvider> {
+    #[cfg(any(target_arch = "x86", target_arch = "x86_64"))]
+    let has_aes = std::arch::is_x86_feature_detected!("aes");
+    #[cfg(target_arch = "aarch64")]
+    let has_aes = std::arch::is_aarch64_feature_detected!("aes");
+    #[cfg(not(any(target_arch = "x86", target_arch = "x86_64", target_arch = "aarch64")))]
+    let has_aes = false;
+    let mut provider = ring::default_provider();
+    provider.cipher_suites.sort_by_key(|suite| {
+        let name = format!("{:?}", suite.suite());
+        let rank = match () {
+            () if name.contains("AES_128") => 1,
+            () if name.contains("CHACHA20") => {
+                if has_aes {
+                    2
+                } else {
+                    0
+                }
+            }
+            () => 3,
+        };
+        (!name.starts_with("TLS13"), rank)
+    });
+    Arc::new(provider)
+}
