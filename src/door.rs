@@ -17,6 +17,7 @@
 //! deadline. Deliberately not here: routes, keys, the hub, TLS, keep-alive.
 
 pub mod control_socket;
+pub mod hall;
 pub mod head;
 pub mod listener;
 pub mod query;

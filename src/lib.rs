@@ -7,17 +7,21 @@
 //! |---|---|
 //! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`] |
 //! | 1 protocol | [`protocol`] |
-//! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`] |
-//! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`shares`], [`settings`] |
+//! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`], [`allowance`] |
+//! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`shares`], [`settings`], [`complaints`] |
 //! | 4 shells | [`server`], [`admin`], [`agent`], [`command`] |
 
 pub mod admin;
 pub mod agent;
+pub mod allowance;
+pub mod audit;
 pub mod backoff;
 pub mod blocks;
 pub mod clock;
 pub mod command;
+pub mod complaints;
 pub mod door;
+pub mod encoding;
 pub mod exit;
 pub mod hash;
 pub mod hub;

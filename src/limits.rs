@@ -80,6 +80,10 @@ pub const ANSWER_TIME: Duration = Duration::from_secs(60);
 pub const DIAL_TIME: Duration = Duration::from_secs(20);
 /// How long either side waits for the other's word for v2 before it speaks v1.
 pub const HELLO_TIME: Duration = Duration::from_secs(2);
+/// How long two machines with one client id are shown as such after the last sign: many times the longest pause of one that is refused.
+pub const CONTESTED_TIME: Duration = Duration::from_secs(15 * 60);
+/// How long the one that is refused is first told to stay away, in seconds; twice as long each time, up to [`BACKOFF_MOST`].
+pub const CONTESTED_RETRY_SECONDS: u64 = 10;
 /// How long a connected client has to answer when another one comes with its id.
 pub const PROBE_TIME: Duration = Duration::from_secs(5);
 /// After our Close, how long the peer's may take.
@@ -105,6 +109,9 @@ pub const IDEMPOTENCY_TIME: Duration = Duration::from_secs(24 * 3600);
 /// The longest `queueFor`: a month.
 pub const MAX_QUEUE_TIME: Duration = Duration::from_secs(31 * 24 * 3600);
 
+/// The head of a proxy's answer to CONNECT: status line, a challenge or two, and whatever its owner's branding adds.
+pub const MAX_PROXY_HEAD_BYTES: usize = 8 << 10;
+
 // The disk
 
 /// Between two tries to save records that the disk did not take: whoever makes room looks within seconds whether it helped.
@@ -114,6 +121,27 @@ pub const SAVES_AT_ONCE: usize = 16;
 /// Between two looks for downloads that are older than `KEEP_DOWNLOADS_DAYS`: an hour counts for little among days.
 pub const RETENTION_PAUSE: Duration = Duration::from_secs(3600);
 
+// The audit log
+
+/// A line: the longest has a file key, every character of it escaped. Whoever verifies holds one line.
+pub const MAX_AUDIT_LINE_BYTES: usize = 64 << 10;
+/// The end of a log's file that is looked at when it is opened: the last line, and what a power cut may have left behind it.
+pub const MAX_AUDIT_TAIL_BYTES: u64 = 1 << 20;
+/// A log's file when it is full, unless `AUDIT_ROTATE_BYTES` is set: about 150,000 lines, read by any editor.
+pub const AUDIT_ROTATE_BYTES: u64 = 64 << 20;
+/// Lines that wait in memory for a disk that does not take them; the oldest go first, and a line says how many went.
+pub const MAX_AUDIT_BACKLOG_BYTES: usize = 1 << 20;
+/// Between two syncs of a log, and two tries at a disk that did not take a line: a burst costs one, and a power cut what came within it.
+pub const AUDIT_SYNC_PAUSE: Duration = Duration::from_secs(1);
+/// A line in the log that says how many of a kind were left out, in this time, and one in ours for all trouble with the disk.
+pub const AUDIT_COUNT_PAUSE: Duration = Duration::from_secs(60);
+/// Refusals of callers and agents without a valid key that have a line each: so many at once, and one each this time. Anybody can make them.
+pub const AUDIT_STRANGERS: (u64, Duration) = (60, Duration::from_secs(10));
+/// Refusals of callers with a key: a cron job may ask a whole fleet that is away.
+pub const AUDIT_REFUSALS: (u64, Duration) = (20_000, Duration::from_millis(500));
+/// Connects and disconnects of agents: a fleet may come back at once, twice; one that flaps must not fill the disk.
+pub const AUDIT_LINES: (u64, Duration) = (65_536, Duration::from_millis(500));
+
 // The control plane
 
 /// A request's head (FACTS: what callers send is far below).
@@ -122,13 +150,15 @@ pub const MAX_HEAD_BYTES: usize = 16 << 10;
 pub const MAX_HEADERS: usize = 64;
 /// A request's body: a batch of clients fits.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
-/// Connections that are at the door or with the control plane, each with a thread: a thousand idle ones must not shut others out.
+/// Connections that are at the door or with the control plane, each with a thread. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 17 kB of ours.
 pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 /// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
 pub const ACCEPT_BACKLOG: i32 = 4096;
 /// Pause after an accept that failed for want of descriptors or memory: it would fail again at once.
 pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// One line in the log for all trouble of one kind at the door in this time: a flood must not fill the disk as well.
+/// Lines in the log about trouble of one kind in [`COMPLAINT_PAUSE`]: enough to see who it is, when it is a few.
+pub const COMPLAINTS_AT_ONCE: u32 = 10;
+/// How long no more is said then: a flood must not fill the disk as well; so it is at most a few hundred bytes a second.
 pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
 /// The control plane's silence before and within an answer: the longest wait, and room for a slow disk.
 pub const RELAY_TIME: Duration = Duration::from_secs(MAX_WAIT_SECONDS + 30);
@@ -178,12 +208,17 @@ pub const BACKOFF_MOST: Duration = Duration::from_secs(60);
 /// A line that held this long was healthy: the next pause is the first one again.
 pub const HEALTHY_TIME: Duration = Duration::from_secs(60);
 
+/// The highest `MAX_PULLS_PER_HOUR`: each pull that counts is remembered for an hour, in about 150 bytes.
+pub const MAX_COUNTED_PULLS: u64 = 10_000;
+
 // The line
 
 /// Read buffer of a line, in bytes: it is resident in full and zero-filled before each read (FACTS), so small for ten thousand idle lines; large enough that system calls do not count.
 pub const READ_BUFFER_BYTES: usize = 32 << 10;
 /// Pings and pongs in one beat: a peer sends one or two.
 pub const MAX_CONTROL_FRAMES_A_BEAT: u32 = 1000;
+/// Text messages from a client in one second, without `same`, which covers bytes: the busiest line that we plan for has 1,200, of 400 pulls.
+pub const MAX_TEXTS_A_SECOND: u32 = 12_000;
 /// Stack of a thread that serves one connection or one transfer, in bytes: address space, not memory, and ten times what its deepest call takes.
 pub const SMALL_STACK: usize = 256 << 10;
 

@@ -51,6 +51,9 @@ pub struct ShareName(String);
 pub struct FileKey(String);
 
 /// A file key as a v2 agent reads it: `<share>` or `<share>/<relative path>`.
+///
+/// What would mean something else on Windows (`CON`, `a.log:stream`, `A~1.LOG`, a dot or a space at the end, another case)
+/// is a plain name here, as it is for Linux, where logs have colons in their names. An agent for Windows has to refuse it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct SharedPath {
     /// The share.
@@ -254,6 +257,12 @@ pub fn source_name(sent: &str) -> String {
     if matches!(name.as_str(), "" | "." | "..") { "download".to_owned() } else { name }
 }
 
+/// Whether a character can end or disguise the line that it stands in: control characters, and bidirectional overrides and
+/// the like.
+pub fn disguises(c: char) -> bool {
+    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+}
+
 /// Shows text from outside in one line of a log or an error: control characters escaped, cut at 200 characters.
 pub fn printable(text: &str) -> impl fmt::Display + '_ {
     struct Printable<'a>(&'a str);
@@ -263,10 +272,7 @@ pub fn printable(text: &str) -> impl fmt::Display + '_ {
                 if count == limits::MAX_PRINTED_CHARS {
                     return f.write_str("…");
                 }
-                // Bidirectional overrides and the like can disguise a line as well as control characters can.
-                if c.is_control()
-                    || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-                {
+                if disguises(c) {
                     write!(f, "{}", c.escape_default())?;
                 } else {
                     write!(f, "{c}")?;

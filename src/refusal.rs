@@ -28,11 +28,13 @@ pub enum RefusalCode {
     Cancelled,
     /// The request itself is malformed.
     BadRequest,
+    /// As many pulls or bytes as the agent's owner allows have left.
+    LimitReached,
 }
 
 impl RefusalCode {
     /// Every code.
-    pub const ALL: [RefusalCode; 9] = [
+    pub const ALL: [RefusalCode; 10] = [
         RefusalCode::FileNotFound,
         RefusalCode::NotShared,
         RefusalCode::NotAFile,
@@ -42,6 +44,7 @@ impl RefusalCode {
         RefusalCode::ReadFailed,
         RefusalCode::Cancelled,
         RefusalCode::BadRequest,
+        RefusalCode::LimitReached,
     ];
 
     /// The word on the wire; v1's `message`, v2's `code`.
@@ -62,6 +65,7 @@ impl From<RefusalCode> for FailureCode {
             RefusalCode::ReadFailed => FailureCode::ReadFailed,
             RefusalCode::Cancelled => FailureCode::Cancelled,
             RefusalCode::BadRequest => FailureCode::BadRequest,
+            RefusalCode::LimitReached => FailureCode::LimitReached,
         }
     }
 }

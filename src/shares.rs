@@ -10,6 +10,8 @@
 //!
 //! Nothing is cached and no handle is kept between pulls. No thread, no socket.
 
+#[cfg(test)]
+mod attacks;
 pub mod listing;
 #[cfg(test)]
 mod tests;

@@ -17,6 +17,7 @@ pub mod tls;
 use std::borrow::Cow;
 use std::io::{self, Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
@@ -25,7 +26,8 @@ use rustix::net::SendFlags;
 /// One connection; see the module.
 #[derive(Debug)]
 pub struct Stream {
-    socket: TcpStream,
+    /// Shared with the door, which may shut it from outside as long as the peer is a stranger.
+    socket: Arc<TcpStream>,
     tls: Option<tls::Session>,
     /// Bytes that came from the socket.
     arrived: AtomicU64,
@@ -33,8 +35,8 @@ pub struct Stream {
 
 impl Stream {
     /// A connection without TLS.
-    pub fn plain(socket: TcpStream) -> Stream {
-        Stream { socket, tls: None, arrived: AtomicU64::new(0) }
+    pub fn plain(socket: impl Into<Arc<TcpStream>>) -> Stream {
+        Stream { socket: socket.into(), tls: None, arrived: AtomicU64::new(0) }
     }
 
     /// The TCP socket below: for its options, and to look at what comes without taking it.
@@ -90,7 +92,7 @@ impl Stream {
     /// `WouldBlock` when the socket is full; otherwise the connection is gone.
     pub fn send_now(&self, sealed: &[u8]) -> io::Result<usize> {
         loop {
-            match rustix::net::send(&self.socket, sealed, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
+            match rustix::net::send(&*self.socket, sealed, SendFlags::DONTWAIT | SendFlags::NOSIGNAL) {
                 Err(rustix::io::Errno::INTR) => {}
                 sent => return sent.map_err(io::Error::from),
             }
@@ -102,7 +104,7 @@ impl Stream {
     /// # Errors
     /// When the connection is gone, or the write timeout has passed.
     pub fn send(&self, sealed: &[u8]) -> io::Result<usize> {
-        (&self.socket).write(sealed)
+        (&*self.socket).write(sealed)
     }
 
     /// Says that nothing more will come from here, without waiting for the peer, and shuts that direction; what was
@@ -127,7 +129,7 @@ impl Stream {
     }
 
     fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = (&self.socket).read(buffer)?;
+        let count = (&*self.socket).read(buffer)?;
         self.arrived.fetch_add(count as u64, Relaxed);
         Ok(count)
     }
@@ -148,7 +150,7 @@ impl Write for &Stream {
     /// Writes all of `bytes`. After an error the stream is of no more use for writing.
     fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
         let sealed = self.seal(bytes)?;
-        (&self.socket).write_all(&sealed)?;
+        (&*self.socket).write_all(&sealed)?;
         Ok(bytes.len())
     }
 

@@ -118,6 +118,8 @@ pub enum FailureCode {
     Cancelled,
     /// The agent did not accept the request.
     BadRequest,
+    /// The client gives no more pulls an hour, or bytes a day.
+    LimitReached,
     /// The agent gave a reason that is not on this list.
     AgentError,
     /// The hash of the bytes is not what the agent stated.
@@ -155,6 +157,7 @@ impl FailureCode {
             FailureCode::ReadFailed => "read_failed",
             FailureCode::Cancelled => "cancelled",
             FailureCode::BadRequest => "bad_request",
+            FailureCode::LimitReached => "limit_reached",
             FailureCode::AgentError => "agent_error",
             FailureCode::ChecksumMismatch => "checksum_mismatch",
             FailureCode::SizeMismatch => "size_mismatch",

@@ -72,6 +72,7 @@ fn demo_shows_a_verified_pull_and_leaves_nothing() {
     let mut demo = towline(&home, &["demo", "--size", "3M"]);
     // What its user has set for a server of their own.
     demo.env("TMPDIR", &*home).env("PORT", "not a port").env("AUTH_SECRET", "change_me");
+    demo.env("http_proxy", "http://nobody.invalid:1");
     let output = demo.output().unwrap();
     assert_eq!(code(&output), 0, "{}{}", out(&output), err(&output));
     let curl = "curl -X POST \"$SERVER/download/shop-001\"";

@@ -7,27 +7,30 @@
 mod answers;
 mod files;
 mod listings;
+mod owner;
 mod sender;
 mod session;
 mod stop;
+mod tls;
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crate::allowance::Allowance;
 use crate::backoff::Backoff;
 use crate::exit::Exit;
 use crate::limits;
-use crate::line::{DialError, Keeping, ServerAddress, close, dial, form_encode};
+use crate::line::{DialError, Keeping, ProxyAddress, ServerAddress, close, dial, form_encode};
 use crate::pace::Pace;
 use crate::random;
-use crate::settings::AgentSettings;
+use crate::settings::{AgentSettings, Secret};
 use crate::shares::Shares;
 use crate::signals;
-use crate::stream::tls::Connector;
 use files::Files;
 use session::{Session, SessionEnd};
 use stop::Stopping;
+use tls::Tls;
 
 /// What all threads of an agent share.
 struct Agent {
@@ -35,19 +38,12 @@ struct Agent {
     files: Files,
     /// `MAX_RATE`, for all transfers together.
     pace: Option<Mutex<Pace>>,
+    /// What may leave, where the owner has set limits. It outlives a line.
+    allowance: Option<Mutex<Allowance>>,
     started: Instant,
     stopping: Stopping,
+    /// What secures the next line.
     tls: Mutex<Tls>,
-}
-
-/// What secures the next line.
-enum Tls {
-    /// Nothing: `ws://`.
-    Off,
-    /// What the files held when they could last be used.
-    On(Connector),
-    /// They never could.
-    Broken(String),
 }
 
 /// Why there is no line now.
@@ -61,15 +57,12 @@ enum NoLine {
 /// Runs an agent that serves its files, until a signal ends it, or its line when `RECONNECT` is false.
 pub fn run(settings: AgentSettings) -> Exit {
     log::info!("towline-agent {} clientId={}", env!("CARGO_PKG_VERSION"), settings.client_id);
-    if settings.proxy_is_set {
-        log::warn!("HTTP_PROXY or HTTPS_PROXY is set: this version does not use proxies and dials directly");
-    }
     let shares = Shares::new(settings.file_path.clone(), settings.shares.clone());
     for warning in shares.warnings() {
         log::warn!("{warning}");
     }
     let agent = Arc::new(Agent::new(settings, Files::Shared(shares)));
-    if let Tls::Broken(why) = &*agent.lock_tls() {
+    if let Err(why) = lock(&agent.tls).connector() {
         eprintln!("towline-agent: {why}");
         return Exit::BadUsage;
     }
@@ -90,17 +83,18 @@ pub fn run_generated(settings: AgentSettings, size: u64) -> Exit {
 impl Agent {
     fn new(settings: AgentSettings, files: Files) -> Agent {
         let pace = settings.max_rate.map(|rate| Mutex::new(Pace::new(rate)));
-        let tls = match settings.server_url.is_secure.then(|| connector(&settings)) {
-            None => Tls::Off,
-            Some(Ok(connector)) => Tls::On(connector),
-            Some(Err(why)) => Tls::Broken(why),
-        };
-        let (tls, started) = (Mutex::new(tls), Instant::now());
-        Agent { settings, files, pace, started, stopping: Stopping::default(), tls }
-    }
-
-    fn lock_tls(&self) -> MutexGuard<'_, Tls> {
-        self.tls.lock().unwrap_or_else(PoisonError::into_inner)
+        let limits = (settings.max_pulls_per_hour, settings.max_bytes_per_day);
+        let allowance = (limits != (None, None)).then(|| Mutex::new(Allowance::new(limits.0, limits.1)));
+        let tls = Mutex::new(Tls::new(&settings));
+        Agent {
+            settings,
+            files,
+            pace,
+            allowance,
+            started: Instant::now(),
+            stopping: Stopping::default(),
+            tls,
+        }
     }
 
     fn warn_of_plain_text(&self) {
@@ -110,19 +104,6 @@ impl Agent {
                 "{}: without TLS, whoever sits on the way reads the secret and every file; use wss:// once the server has a certificate",
                 url.text
             );
-        }
-    }
-
-    /// Reads the certificates again: they may have been renewed. When they can't be used, those of before are.
-    fn renew_tls(&self) {
-        let mut tls = self.lock_tls();
-        if matches!(*tls, Tls::Off) {
-            return;
-        }
-        match (connector(&self.settings), &*tls) {
-            (Ok(connector), _) => *tls = Tls::On(connector),
-            (Err(why), Tls::On(_)) => log::error!("the certificates of before are used: {why}"),
-            (Err(why), Tls::Off | Tls::Broken(_)) => *tls = Tls::Broken(why),
         }
     }
 
@@ -157,18 +138,23 @@ impl Agent {
             host: url.host.clone(),
             port: url.port,
             path_and_query: url.path_and_query.clone(),
+            proxy: settings.proxy.as_ref().map(|proxy| {
+                let credentials = proxy.credentials.as_ref().map(Secret::expose);
+                ProxyAddress::new(proxy.host.clone(), proxy.port, credentials)
+            }),
         };
         let mut query = format!("clientId={}", settings.client_id);
         if settings.token_in_url {
             query += &format!("&token={}", form_encode(settings.auth_secret.expose()));
         }
         let keeping = Keeping { beat: limits::DEFAULT_BEAT, max_message: limits::MAX_TEXT_BYTES };
-        self.renew_tls();
-        let dialled = match &*self.lock_tls() {
-            Tls::Off => dial(&server, None, &query, settings.auth_secret.expose(), keeping),
-            Tls::On(tls) => dial(&server, Some(tls), &query, settings.auth_secret.expose(), keeping),
-            Tls::Broken(why) => return NoLine::Other(why.clone(), None),
+        let mut tls = lock(&self.tls);
+        tls.renew(settings);
+        let dialled = match tls.connector() {
+            Ok(tls) => dial(&server, tls, &query, settings.auth_secret.expose(), keeping),
+            Err(why) => return NoLine::Other(why.to_owned(), None),
         };
+        drop(tls);
         let line = match dialled {
             Ok(line) => line,
             Err(error @ DialError::Refused { status: 401, .. }) => {
@@ -177,15 +163,23 @@ impl Agent {
             Err(error) => {
                 let leave_alone = match &error {
                     DialError::Refused { retry_after, .. } => *retry_after,
-                    DialError::Unreachable(_) | DialError::Insecure(_) | DialError::NotAServer(_) => None,
+                    DialError::Unreachable(_)
+                    | DialError::Insecure(_)
+                    | DialError::Proxy { .. }
+                    | DialError::NotAServer(_) => None,
                 };
+                let check = settings.proxy.as_ref().map(|proxy| format!(": check {}", proxy.setting));
+                let check = check.filter(|_| matches!(error, DialError::Proxy { .. })).unwrap_or_default();
                 return NoLine::Other(
-                    format!("{error} ({})", url.text),
+                    format!("{error} ({}){check}", url.text),
                     leave_alone.map(|time| time.min(limits::BACKOFF_MOST)),
                 );
             }
         };
-        log::info!("connected to {}", url.text);
+        match &server.proxy {
+            Some(proxy) => log::info!("connected to {} through proxy {proxy}", url.text),
+            None => log::info!("connected to {}", url.text),
+        }
         let opened = Instant::now();
         self.stopping.holds(line.outbox());
         let SessionEnd { why, code, progressed, come_back_after } = Session::run(self, line);
@@ -207,6 +201,6 @@ impl Agent {
     }
 }
 
-fn connector(settings: &AgentSettings) -> Result<Connector, String> {
-    Connector::load(settings.tls.ca.as_deref(), settings.tls.own.as_ref())
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -8,6 +8,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
 
 use super::files::Content;
 use super::session::Session;
+use crate::allowance::Pull;
 use crate::blocks::BlockHash;
 use crate::clock;
 use crate::hash::Hasher;
@@ -77,6 +78,10 @@ impl Sending {
     ) -> Result<(), Quit> {
         let content = session.agent.files.open(self.file_key.as_ref()).map_err(Quit::Refused)?;
         let size = content.size();
+        // Of what the server has already, nobody knows yet how much leaves.
+        let surely = if self.have == 0 { size } else { 0 };
+        let pull = Pull::new(self.id, self.file_key.as_ref());
+        session.agent.allow_pull(pull, surely).map_err(Quit::Refused)?;
         let rates = [self.max_rate, session.agent.settings.max_rate];
         let chunk = chunk_for(rates.into_iter().flatten().min(), self.chunk);
         let attempt = self.stated_attempt(session);
@@ -97,6 +102,7 @@ impl Sending {
         self.follow(Outbound::new(size, chunk.min(work.buffer.len()), self.have), &mut work)?;
         let checksum = work.hasher.hash();
         session.sent(self.id, checksum);
+        session.agent.sent_whole(pull);
         log::info!("upload_end {} computed={checksum} bytes={size} sent={}", self.id, work.sent);
         session.say(&ToServer::UploadEnd { request_id: self.id, checksum, filesize: Some(size), attempt });
         Ok(())
@@ -177,6 +183,7 @@ impl Sending {
             attempt: self.stated_attempt(work.session),
             offset: v2.then_some(offset),
         });
+        work.session.agent.allow_bytes(piece.len()).map_err(Quit::Refused)?;
         let outbox = &work.session.outbox;
         work.sent += piece.len() as u64;
         binary_frame(outbox.side(), &head, &work.buffer[piece], &mut work.frame);

@@ -46,6 +46,15 @@ pub struct Client {
     pub active_transfers: Option<u64>,
     /// Round trip of the last ping.
     pub rtt_ms: Option<f64>,
+    /// Another machine that came with its id.
+    pub contested: Option<Contested>,
+}
+
+/// Another machine, as far as it is shown.
+#[derive(Debug, Deserialize)]
+pub struct Contested {
+    /// Where it dials from.
+    pub address: String,
 }
 
 /// What is asked for in a pull.

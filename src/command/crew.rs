@@ -131,7 +131,9 @@ impl Crew {
         command.stdout(log.try_clone().map_err(failed)?).stderr(log);
         // What is set for this user's own server must not reach a demo.
         for setting in SERVER.settings.iter().chain(AGENT.settings) {
-            command.env_remove(setting.name);
+            for name in setting.names() {
+                command.env_remove(name);
+            }
         }
         let child = command.envs(settings.iter().copied()).spawn().map_err(failed)?;
         members.get_or_insert_default().push(Member { name: name.to_owned(), child });

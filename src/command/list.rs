@@ -162,10 +162,14 @@ fn client_table(clients: Vec<Client>) -> String {
                     .join(" "),
                 _ => String::new(),
             };
+            let mut address = client.address.clone().unwrap_or_default();
+            if let Some(other) = &client.contested {
+                address += &format!(" and {}", other.address);
+            }
             [
                 client.client_id.to_string(),
                 client.connected_at.map_or(String::new(), moment),
-                shown(client.address.as_deref().unwrap_or_default()),
+                shown(&address),
                 shown(client.agent_version.as_deref().unwrap_or("v1")),
                 client.rtt_ms.map_or(String::new(), |ms| format!("{ms:.1} ms")),
                 client.active_transfers.map_or(String::new(), |count| count.to_string()),
@@ -291,6 +295,10 @@ mod tests {
         let json = r#"[{"clientId":"shop-001","lastSeen":1,"meta":{"region":"west","n":1},"connectedAt":1761924600123,
             "address":"10.0.0.7","agentVersion":"0.1.0","protocol":2,"activeTransfers":1,"rttMs":20.25},
             {"clientId":"old","lastSeen":"x","meta":null}]"#;
+        let twins =
+            r#"[{"clientId":"twin","address":"10.0.0.7:1","contested":{"address":"10.0.0.8:2","times":3}}]"#;
+        let text = client_table(serde_json::from_str(twins).unwrap());
+        assert!(text.contains("10.0.0.7:1 and 10.0.0.8:2"), "{text}");
         assert_eq!(
             client_table(serde_json::from_str(json).unwrap()),
             "CLIENT    CONNECTED             ADDRESS   AGENT  ROUND TRIP  RUNNING  LABELS\n\

@@ -167,9 +167,7 @@ impl Lines {
     /// Where the head ends, once its empty line is there.
     fn advance(&mut self, bytes: &[u8]) -> Result<Option<usize>, HeadError> {
         if bytes.first() == Some(&0x16) {
-            return Err(bad_request(
-                "this looks like TLS: this port speaks plain HTTP, use http:// or ws://",
-            ));
+            return Err(bad_request("this port does not speak TLS: use http:// or ws://"));
         }
         while let Some(offset) = bytes[self.seen..].iter().position(|&byte| byte == b'\n') {
             let feed = self.seen + offset;

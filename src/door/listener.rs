@@ -2,13 +2,15 @@
 
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread;
-use std::time::Instant;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
+use super::hall::{Hall, Ticket};
 use super::reply;
+use crate::complaints::Complaints;
 use crate::limits;
 
 /// Counts who is inside, up to a bound.
@@ -20,7 +22,7 @@ pub struct Admission {
 
 /// The right to be inside; given back on drop.
 #[derive(Debug)]
-pub struct Ticket<'a>(&'a Admission);
+pub struct Place<'a>(&'a Admission);
 
 impl Admission {
     /// Lets in at most `bound` at a time.
@@ -28,22 +30,17 @@ impl Admission {
         Admission { bound, inside: AtomicUsize::new(0) }
     }
 
-    /// A ticket, unless all are taken.
-    pub fn enter(&self) -> Option<Ticket<'_>> {
+    /// A place, unless all are taken.
+    pub fn enter(&self) -> Option<Place<'_>> {
         let free = |inside| (inside < self.bound).then_some(inside + 1);
-        self.inside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Ticket(self))
-    }
-
-    /// How many are inside.
-    pub fn inside(&self) -> usize {
-        self.inside.load(Ordering::Relaxed)
+        self.inside.fetch_update(Ordering::Relaxed, Ordering::Relaxed, free).ok().map(|_| Place(self))
     }
 }
 
-impl Drop for Ticket<'_> {
+impl Drop for Place<'_> {
     fn drop(&mut self) {
         let inside = self.0.inside.fetch_sub(1, Ordering::Relaxed);
-        assert!(inside > 0, "every ticket was counted when it was given out");
+        assert!(inside > 0, "every place was counted when it was given out");
     }
 }
 
@@ -78,11 +75,11 @@ impl Listener {
     /// is no ticket gets 503; one for whom there is no thread is dropped.
     pub fn serve(
         &self,
-        admission: &Admission,
-        on_connection: impl Fn(TcpStream, SocketAddr, Ticket<'_>) + Send + Sync,
+        hall: &Hall,
+        on_connection: impl Fn(Arc<TcpStream>, SocketAddr, Ticket<'_>) + Send + Sync,
     ) {
         let on_connection = &on_connection;
-        let mut complaints = Complaints::default();
+        let (accepting, threads) = (Complaints::new(), Complaints::new());
         thread::scope(|scope| {
             loop {
                 let accepted = self.socket.accept();
@@ -98,13 +95,13 @@ impl Listener {
                         continue;
                     }
                     Err(error) => {
-                        complaints.about(&format!("cannot accept connections: {error}"));
+                        accepting.about(format_args!("cannot accept connections: {error}"));
                         thread::sleep(limits::ACCEPT_PAUSE);
                         continue;
                     }
                 };
-                let Some(ticket) = admission.enter() else {
-                    complaints.about(&format!("more than {} connections at the door", admission.bound));
+                let socket = Arc::new(socket);
+                let Some(ticket) = hall.enter(&socket, peer.ip()) else {
                     turn_away(&socket);
                     continue;
                 };
@@ -118,7 +115,7 @@ impl Listener {
                     on_connection(socket, peer, ticket);
                 });
                 if let Err(error) = spawned {
-                    complaints.about(&format!("no thread for a connection: {error}"));
+                    threads.about(format_args!("no thread for a connection: {error}"));
                 }
             }
         });
@@ -148,27 +145,6 @@ fn turn_away(mut socket: &TcpStream) {
     }
     if let Err(error) = sent {
         log::trace!("turning a caller away: {error}");
-    }
-}
-
-/// Warnings about what may happen thousands of times a second: one line, then a pause.
-#[derive(Default)]
-struct Complaints {
-    last: Option<Instant>,
-    unsaid: u64,
-}
-
-impl Complaints {
-    fn about(&mut self, what: &str) {
-        if self.last.is_some_and(|last| last.elapsed() < limits::COMPLAINT_PAUSE) {
-            self.unsaid += 1;
-            return;
-        }
-        match self.unsaid {
-            0 => log::warn!("{what}"),
-            unsaid => log::warn!("{what} ({unsaid} more warnings of this kind since the last)"),
-        }
-        *self = Complaints { last: Some(Instant::now()), unsaid: 0 };
     }
 }
 

@@ -1,18 +1,6 @@
 //! Targets and queries: what is percent-encoded becomes text, or is refused.
 
-use std::fmt;
-
-/// A `%` without two hexadecimal digits behind it, or bytes that are not UTF-8.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadEncoding;
-
-impl fmt::Display for BadEncoding {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a % must be followed by two hexadecimal digits, and the decoded text must be UTF-8")
-    }
-}
-
-impl std::error::Error for BadEncoding {}
+use crate::encoding::{BadEncoding, percent_decoded};
 
 /// Splits a target into its path, still encoded, and its query without the `?`; `""` when it has none.
 pub fn split_target(target: &str) -> (&str, &str) {
@@ -26,32 +14,13 @@ pub fn split_target(target: &str) -> (&str, &str) {
 /// [`BadEncoding`] when any name or value cannot be decoded.
 pub fn parse_query(query: &str) -> Result<Vec<(String, String)>, BadEncoding> {
     let pairs = query.split('&').filter(|pair| !pair.is_empty());
-    let decode = |text: &str| decode_segment(&text.replace('+', " "));
+    let decode = |text: &str| percent_decoded(&text.replace('+', " "));
     pairs
         .map(|pair| {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             Ok((decode(name)?, decode(value)?))
         })
         .collect()
-}
-
-/// Decodes one part of a path, in which `+` is itself. What comes out may hold any character, `/` and NUL too.
-///
-/// # Errors
-/// [`BadEncoding`] when it cannot be decoded.
-pub fn decode_segment(segment: &str) -> Result<String, BadEncoding> {
-    let mut bytes = Vec::with_capacity(segment.len());
-    let mut rest = segment.bytes();
-    while let Some(byte) = rest.next() {
-        if byte != b'%' {
-            bytes.push(byte);
-            continue;
-        }
-        let mut digit = || rest.next().and_then(|byte| char::from(byte).to_digit(16));
-        let (high, low) = (digit().ok_or(BadEncoding)?, digit().ok_or(BadEncoding)?);
-        bytes.push((high << 4 | low) as u8);
-    }
-    String::from_utf8(bytes).map_err(|_| BadEncoding)
 }
 
 #[cfg(test)]
@@ -87,20 +56,6 @@ mod tests {
             ("a=%C3", Err(BadEncoding)),
         ] {
             assert_eq!(pairs(query), decoded.map(str::to_owned), "{query}");
-        }
-    }
-
-    #[test]
-    fn segments() {
-        for (segment, decoded) in [
-            ("shop-001", Ok("shop-001")),
-            ("a+b", Ok("a+b")),
-            ("a%2Fb", Ok("a/b")),
-            ("%2e%2E", Ok("..")),
-            ("a%00", Ok("a\0")),
-            ("%f0%28", Err(BadEncoding)),
-        ] {
-            assert_eq!(decode_segment(segment), decoded.map(str::to_owned), "{segment}");
         }
     }
 }

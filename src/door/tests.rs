@@ -12,8 +12,9 @@ use serde_json::{Value, json};
 use tiny_http::{Request, Response, Server, StatusCode};
 
 use super::control_socket::ControlSocket;
+use super::hall::Hall;
 use super::head::read_head;
-use super::listener::{Admission, Listener};
+use super::listener::Listener;
 use super::relay::{read_body, relay};
 use crate::limits;
 use crate::stream::Stream;
@@ -23,7 +24,7 @@ const BIG: usize = 8 << 20;
 struct Door<'a> {
     address: SocketAddr,
     listener: &'a Listener,
-    admission: &'a Admission,
+    hall: &'a Hall,
     /// Requests for `/park`, to be answered by the test.
     parked: Receiver<Request>,
 }
@@ -45,7 +46,7 @@ fn with_door(bound: usize, patience: Duration, test: impl FnOnce(Door)) {
     std::fs::create_dir(&dir).unwrap();
     let (control, unix) = ControlSocket::bind(&dir).unwrap();
     let server = Server::from_listener(unix, None).unwrap();
-    let (listener, admission) = (Listener::bind("127.0.0.1:0").unwrap(), Admission::new(bound));
+    let (listener, hall) = (Listener::bind("127.0.0.1:0").unwrap(), Hall::new(bound));
     let (park, parked) = channel();
     thread::scope(|scope| {
         scope.spawn(|| {
@@ -63,19 +64,22 @@ fn with_door(bound: usize, patience: Duration, test: impl FnOnce(Door)) {
             });
         });
         scope.spawn(|| {
-            listener.serve(&admission, |socket, peer, _ticket| {
+            listener.serve(&hall, |socket, peer, ticket| {
                 let (socket, deadline) = (Stream::plain(socket), Instant::now() + patience);
                 let stated = read_head(&socket, deadline)
                     .and_then(|head| read_body(&socket, &head, deadline).map(|body| (head, body)));
                 match stated {
                     // A caller that is gone is no failure of the door.
-                    Ok((head, body)) => drop(relay(&socket, &head, &body, &control, peer)),
+                    Ok((head, body)) => {
+                        ticket.vouch();
+                        drop(relay(&socket, &head, &body, &control, peer));
+                    }
                     Err(error) => error.refuse(&socket),
                 }
             });
         });
         let _closed_on_panic_too = Closing(&listener, &server);
-        test(Door { address: listener.local_addr(), listener: &listener, admission: &admission, parked });
+        test(Door { address: listener.local_addr(), listener: &listener, hall: &hall, parked });
     });
     drop(control);
     std::fs::remove_dir(dir).unwrap();
@@ -112,8 +116,8 @@ impl Door<'_> {
 
     fn empties(&self) {
         let deadline = Instant::now() + Duration::from_secs(20);
-        while self.admission.inside() > 0 {
-            assert!(Instant::now() < deadline, "{} connections leaked", self.admission.inside());
+        while self.hall.inside() > 0 {
+            assert!(Instant::now() < deadline, "{} connections leaked", self.hall.inside());
             thread::yield_now();
         }
     }
@@ -288,14 +292,13 @@ fn large_answers_reach_slow_readers_whole() {
 #[test]
 fn over_the_bound_callers_are_told() {
     with_door(2, PATIENCE, |door| {
-        let inside = [door.call(b""), door.call(b"")];
-        while door.admission.inside() < 2 {
-            thread::yield_now();
-        }
+        let park = b"GET /park HTTP/1.1\r\nHost: h\r\n\r\n";
+        let inside = [door.call(park), door.call(park)];
+        let parked: Vec<Request> = (0..2).map(|_| door.parked.recv().unwrap()).collect();
         let (head, body) = split(&rest(TcpStream::connect(door.address).unwrap()));
         assert!(head.starts_with("HTTP/1.1 503") && head.contains("Retry-After: 5\r\n"), "{head}");
         assert!(body.contains("unavailable"), "{body}");
-        drop(inside);
+        drop((parked, inside));
         door.empties();
         door.echo(b"GET / HTTP/1.1\r\nHost: h\r\n\r\n");
     });
@@ -336,8 +339,14 @@ fn without_a_control_plane_the_answer_is_503() {
 
 /// A caller's end of a connection, ours, and the caller's address.
 pub(super) fn pair() -> (TcpStream, Stream, SocketAddr) {
+    let (caller, socket, peer) = sockets();
+    (caller, Stream::plain(socket), peer)
+}
+
+/// The same as the system gives it.
+pub(super) fn sockets() -> (TcpStream, TcpStream, SocketAddr) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let caller = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
     let (socket, peer) = listener.accept().unwrap();
-    (caller, Stream::plain(socket), peer)
+    (caller, socket, peer)
 }

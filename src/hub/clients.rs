@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use super::contested::{Contested, Rivalry};
 use super::{Action, Due, Hub, Now};
 use crate::limits;
 use crate::names::{ClientId, RequestId};
@@ -22,6 +23,8 @@ pub(super) struct Client {
     pub(super) waiting: Vec<RequestId>,
     /// Slots that its transfers hold.
     pub(super) slots: usize,
+    /// Other machines with its id.
+    pub(super) rivalry: Rivalry,
 }
 
 #[derive(Debug, Clone)]
@@ -85,6 +88,8 @@ pub struct ClientView {
     pub active_transfers: usize,
     /// The last ping's round trip.
     pub rtt_ms: Option<u64>,
+    /// Another machine that came with the same id a while ago.
+    pub contested: Option<Contested>,
 }
 
 impl Client {
@@ -109,6 +114,7 @@ impl Client {
             shares: registered.map(|registered| registered.shares.clone()).unwrap_or_default(),
             active_transfers: self.slots,
             rtt_ms: None,
+            contested: None,
         })
     }
 }
@@ -133,6 +139,9 @@ impl Hub {
         self.connected += 1;
         let generation = self.generations;
         let known = self.clients.entry(client.clone()).or_default();
+        if let Some(last) = &known.last {
+            known.rivalry.line_follows(&last.address, &address, now);
+        }
         let register_by = now.mono + limits::HELLO_TIME.as_millis() as u64;
         known.connection = Some(Connection {
             generation,
@@ -207,18 +216,25 @@ impl Hub {
     }
 
     /// The clients that are connected, by id. `seen` tells when a line was last heard, and its round trip.
-    pub fn clients(&self, seen: impl Fn(&ClientId) -> Option<(u64, Option<u64>)>) -> Vec<ClientView> {
-        self.clients.iter().filter_map(|(id, client)| connected_view(id, client, &seen)).collect()
+    pub fn clients(
+        &self,
+        now: Now,
+        seen: impl Fn(&ClientId) -> Option<(u64, Option<u64>)>,
+    ) -> Vec<ClientView> {
+        self.clients.iter().filter_map(|(id, client)| connected_view(id, client, now, &seen)).collect()
     }
 
     /// One client: as it is, or as it was last known.
     pub fn client(
         &self,
         client: &ClientId,
+        now: Now,
         seen: impl Fn(&ClientId) -> Option<(u64, Option<u64>)>,
     ) -> Option<ClientView> {
         let known = self.clients.get(client)?;
-        connected_view(client, known, &seen).or_else(|| known.last.clone())
+        let contested = known.rivalry.now(now).cloned();
+        let last = || known.last.clone().map(|last| ClientView { contested, ..last });
+        connected_view(client, known, now, &seen).or_else(last)
     }
 
     /// The connected line of a client, and what it speaks once it has registered.
@@ -292,9 +308,11 @@ pub(super) fn client_is_gone() -> Failure {
 fn connected_view(
     id: &ClientId,
     client: &Client,
+    now: Now,
     seen: &impl Fn(&ClientId) -> Option<(u64, Option<u64>)>,
 ) -> Option<ClientView> {
     let connected_at = client.connection.as_ref()?.connected_at;
     let (last_seen, rtt_ms) = seen(id).unwrap_or((connected_at, None));
-    client.view(id, last_seen).map(|view| ClientView { rtt_ms, ..view })
+    let contested = client.rivalry.now(now).cloned();
+    client.view(id, last_seen).map(|view| ClientView { rtt_ms, contested, ..view })
 }

@@ -17,6 +17,7 @@
 
 mod attempts;
 mod clients;
+mod contested;
 mod held;
 mod moves;
 mod orders;
@@ -34,6 +35,7 @@ use crate::record::{Idempotency, Record};
 use crate::transfer::{Status, Transfer};
 
 pub use clients::{ClientView, Registration};
+pub use contested::Contested;
 pub use held::Held;
 pub use moves::{Begun, Expected};
 pub use orders::{Admitted, Cursor, Denied, Filter, Order, Uncancellable};

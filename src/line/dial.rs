@@ -1,4 +1,4 @@
-//! The agent's way out: resolve, connect, shake hands, all under one deadline.
+//! The agent's way out: resolve, connect, a proxy where there is one, shake hands, all under one deadline.
 
 use std::fmt;
 use std::io;
@@ -13,7 +13,8 @@ use tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER};
 use tungstenite::{Error, client::client_with_config};
 
 use super::half::ReadHalf;
-use super::{Keeping, Line, Side, config};
+use super::proxy::{ProxyAddress, ProxyFault, tunnel};
+use super::{Keeping, Line, Rate, Side, config};
 use crate::limits;
 use crate::names::printable;
 use crate::stream::Stream;
@@ -28,6 +29,8 @@ pub struct ServerAddress {
     pub port: u16,
     /// The path, and what the query holds already.
     pub path_and_query: String,
+    /// The proxy on the way to it.
+    pub proxy: Option<ProxyAddress>,
 }
 
 /// Why there is no line.
@@ -35,6 +38,13 @@ pub struct ServerAddress {
 pub enum DialError {
     /// The server can't be reached.
     Unreachable(io::Error),
+    /// The proxy is no way to it.
+    Proxy {
+        /// Which one.
+        proxy: ProxyAddress,
+        /// Why not.
+        fault: ProxyFault,
+    },
     /// The server said no, by HTTP status.
     Refused {
         /// The status.
@@ -55,6 +65,9 @@ impl fmt::Display for DialError {
         match self {
             DialError::Unreachable(error) => write!(f, "can't reach the server: {error}"),
             DialError::Insecure(error) => write!(f, "no secure line to the server: {error}"),
+            DialError::Proxy { proxy, fault } => {
+                write!(f, "can't reach the server through the proxy {proxy}: {fault}")
+            }
             DialError::Refused { status, message, .. } => {
                 write!(f, "the server refused with {status}: {}", printable(message))
             }
@@ -76,7 +89,7 @@ pub fn dial(
     keeping: Keeping,
 ) -> Result<Line, DialError> {
     let deadline = Instant::now() + limits::DIAL_TIME;
-    let socket = connect(server, deadline).map_err(DialError::Unreachable)?;
+    let socket = connect(server, deadline)?;
     let stream = match tls {
         None => Stream::plain(socket),
         Some(tls) => tls.connect(socket, &server.host, deadline).map_err(DialError::Insecure)?,
@@ -97,7 +110,7 @@ pub fn dial(
             let half = socket.get_mut();
             (half.handshake, half.deadline, half.since_message) = (false, None, 0);
             let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());
-            Ok(Line { socket, outbox, pulse, control_frames: (Instant::now(), 0) })
+            Ok(Line { socket, outbox, pulse, control_frames: Rate::new() })
         }
         Err(HandshakeError::Interrupted(_)) => {
             Err(DialError::Unreachable(io::Error::new(io::ErrorKind::TimedOut, "no answer to the handshake")))
@@ -116,9 +129,22 @@ pub fn dial(
     }
 }
 
-fn connect(server: &ServerAddress, deadline: Instant) -> io::Result<TcpStream> {
+/// Connects to the server; where a proxy is on the way, through it.
+fn connect(server: &ServerAddress, deadline: Instant) -> Result<TcpStream, DialError> {
+    let Some(proxy) = &server.proxy else {
+        return connect_to(&server.host, server.port, deadline).map_err(DialError::Unreachable);
+    };
+    let connected = connect_to(&proxy.host, proxy.port, deadline).map_err(ProxyFault::Broken);
+    let tunnelled = connected.and_then(|socket| {
+        tunnel(&socket, proxy, &server.host, server.port, deadline)?;
+        Ok(socket)
+    });
+    tunnelled.map_err(|fault| DialError::Proxy { proxy: proxy.clone(), fault })
+}
+
+fn connect_to(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream> {
     let mut last = io::Error::new(io::ErrorKind::NotFound, "the name has no address");
-    let addresses: Vec<_> = (server.host.as_str(), server.port).to_socket_addrs()?.collect();
+    let addresses: Vec<_> = (host, port).to_socket_addrs()?.collect();
     for (tried, address) in addresses.iter().enumerate() {
         // A dead address must leave time for the others, and for the handshake.
         let share = (addresses.len() - tried + 1) as u32;

@@ -112,13 +112,19 @@ impl ReadHalf {
 
 impl Read for ReadHalf {
     /// # Errors
-    /// `WouldBlock` at the deadline; `TimedOut` for a silent peer, or a message that makes no headway; `InvalidData` for endless fragments.
+    /// `WouldBlock` at the deadline; `TimedOut` for a silent peer, or a message that makes no headway; `InvalidData` for endless fragments; `BrokenPipe`
+    /// for a peer that does not read.
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if self.since_message > 2 * self.keeping.max_message + 4 * limits::READ_BUFFER_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "fragments without end"));
         }
         if self.is_wedged() {
             return Err(io::ErrorKind::TimedOut.into());
+        }
+        if self.outbox.is_overfull() {
+            // What has come already is not taken any more: thousands of questions may be in the socket.
+            let words = "too much of what it was sent waits, it does not read";
+            return Err(io::Error::new(io::ErrorKind::BrokenPipe, words));
         }
         // Whoever was busy elsewhere has not been listening: the peer gets a beat at least.
         let mut patience = self.patience().max(self.keeping.beat);

@@ -10,7 +10,11 @@ mod dial;
 mod frame;
 mod half;
 mod outbox;
+mod proxy;
 mod pulse;
+mod rate;
+#[cfg(test)]
+mod tests;
 
 use std::fmt;
 use std::io;
@@ -29,7 +33,9 @@ use half::ReadHalf;
 pub use dial::{DialError, ServerAddress, dial, form_encode};
 pub use frame::{Side, binary_frame};
 pub use outbox::{Gone, Outbox};
+pub use proxy::{ProxyAddress, ProxyFault};
 pub use pulse::{Probe, Pulse};
+pub use rate::Rate;
 /// The payload of a binary message: a slice of the read buffer, shared, not copied.
 pub use tungstenite::Bytes;
 /// A text message.
@@ -45,6 +51,8 @@ pub mod close {
     pub const GOING_AWAY: u16 = 1001;
     /// The WebSocket protocol was broken.
     pub const PROTOCOL: u16 = 1002;
+    /// Text is not UTF-8.
+    pub const NOT_UTF8: u16 = 1007;
     /// Our protocol was broken.
     pub const POLICY: u16 = 1008;
     /// A message over the bound.
@@ -110,7 +118,7 @@ pub struct Line {
     socket: WebSocket<ReadHalf>,
     outbox: Arc<Outbox>,
     pulse: Arc<Pulse>,
-    control_frames: (Instant, u32),
+    control_frames: Rate,
 }
 
 impl Line {
@@ -124,7 +132,7 @@ impl Line {
         let half = ReadHalf::new(socket, Side::Server, keeping);
         let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());
         let socket = WebSocket::from_partially_read(half, tail, Role::Server, Some(config(keeping)));
-        Ok(Line { socket, outbox, pulse, control_frames: (Instant::now(), 0) })
+        Ok(Line { socket, outbox, pulse, control_frames: Rate::new() })
     }
 
     /// Where to write.
@@ -226,12 +234,8 @@ impl Line {
     }
 
     fn count_control_frame(&mut self) -> Result<Option<Incoming>, LineEnd> {
-        let (since, count) = &mut self.control_frames;
-        if since.elapsed() > self.socket.get_ref().keeping.beat {
-            (*since, *count) = (Instant::now(), 0);
-        }
-        *count += 1;
-        if *count > limits::MAX_CONTROL_FRAMES_A_BEAT {
+        let beat = self.socket.get_ref().keeping.beat;
+        if self.control_frames.exceeds(limits::MAX_CONTROL_FRAMES_A_BEAT, beat) {
             self.outbox.close(close::POLICY, "too many pings");
             return Err(LineEnd::Broken("too many pings".to_owned()));
         }
@@ -257,6 +261,7 @@ impl Line {
             Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
                 (close::TOO_BIG, format!("a message of {size} bytes or more; the bound is {max_size}"))
             }
+            Error::Utf8(_) => (close::NOT_UTF8, "text that is not UTF-8".to_owned()),
             other => (close::PROTOCOL, other.to_string()),
         };
         self.outbox.close(code, &why);

@@ -46,6 +46,8 @@ struct State {
     /// A close has been posted: nothing follows it.
     closing: bool,
     shut: bool,
+    /// It is shut because too much waited.
+    overfull: bool,
 }
 
 impl Outbox {
@@ -60,6 +62,7 @@ impl Outbox {
             last_progress: Instant::now(),
             closing: false,
             shut: false,
+            overfull: false,
         };
         Outbox { socket, side, state: Mutex::new(state), turn: Condvar::new() }
     }
@@ -143,6 +146,7 @@ impl Outbox {
         state.posted_bytes += frame.len();
         state.posted.push_back(frame);
         if state.posted_bytes > limits::MAX_OUTBOX_BYTES {
+            state.overfull = true;
             self.shut_locked(state);
             return Err(Gone);
         }
@@ -190,6 +194,11 @@ impl Outbox {
     /// Whether the line is shut.
     pub fn is_shut(&self) -> bool {
         self.lock().shut
+    }
+
+    /// Whether the line is shut because the peer let too much pile up. What it still sends is more of the same.
+    pub(super) fn is_overfull(&self) -> bool {
+        self.lock().overfull
     }
 
     /// How long ago something was written.

@@ -10,7 +10,8 @@ use tiny_http::{Method, Request};
 use super::parked::{Wants, about};
 use super::replies::{self, Answer};
 use super::{Server, file, orders};
-use crate::door::query::{decode_segment, parse_query, split_target};
+use crate::door::query::{parse_query, split_target};
+use crate::encoding::percent_decoded;
 use crate::hub::{ClientView, Cursor, Filter, Uncancellable};
 use crate::limits;
 use crate::line::Outbox;
@@ -95,7 +96,7 @@ fn route(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
     let (path, query) = split_target(&target);
     let query =
         parse_query(query).map_err(|bad| replies::bad_request(&format!("the query can't be read: {bad}")))?;
-    let segments = path.strip_prefix('/').unwrap_or(path).split('/').map(decode_segment);
+    let segments = path.strip_prefix('/').unwrap_or(path).split('/').map(percent_decoded);
     let segments: Vec<String> = segments
         .collect::<Result<_, _>>()
         .map_err(|bad| replies::bad_request(&format!("the path can't be read: {bad}")))?;
@@ -206,7 +207,7 @@ fn transfer_id(text: &str) -> Result<RequestId, Answer> {
 fn clients(server: &Server) -> Turn {
     let now = server.now();
     let state = server.lock();
-    let clients = state.hub.clients(|client| Server::seen(&state.links, now, client));
+    let clients = state.hub.clients(now, |client| Server::seen(&state.links, now, client));
     drop(state);
     json(200, &clients)
 }
@@ -214,7 +215,7 @@ fn clients(server: &Server) -> Turn {
 fn find_client(server: &Server, client: &ClientId) -> Result<ClientView, Answer> {
     let now = server.now();
     let state = server.lock();
-    let found = state.hub.client(client, |client| Server::seen(&state.links, now, client));
+    let found = state.hub.client(client, now, |client| Server::seen(&state.links, now, client));
     drop(state);
     found.ok_or_else(|| {
         Answer::error(404, "not found", "this client has not been seen; GET /clients lists those connected")

@@ -12,6 +12,7 @@ mod parked;
 mod receiving;
 mod replies;
 mod retention;
+mod room;
 mod run;
 mod session;
 mod stop;
@@ -28,6 +29,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::Sender;
 
 use crate::clock;
+use crate::complaints::Complaints;
 use crate::door::listener::Admission;
 use crate::hub::{Action, Hub, Now};
 use crate::limits;
@@ -55,6 +57,8 @@ struct Server {
     event: Condvar,
     /// Makes the saves of one transfer follow each other; by its id.
     saving: [Mutex<()>; 64],
+    /// What was refused.
+    refused: Refused,
     /// Requests that are with the control plane.
     relays: Admission,
     /// Threads that answer a caller.
@@ -77,6 +81,18 @@ struct State {
     acting: usize,
     /// When the timekeeper wakes up by itself.
     next_look: Option<u64>,
+}
+
+/// What strangers and clients were refused, by kind: counted, and logged at a bounded rate. What the door itself turned away is counted
+/// there.
+#[derive(Default)]
+struct Refused {
+    /// Connections that brought no request, or none that is taken.
+    requests: Complaints,
+    /// Agents.
+    agents: Complaints,
+    /// Messages of agents that are of no use.
+    messages: Complaints,
 }
 
 /// A connected client's line, as others than its session see it.

@@ -103,7 +103,8 @@ fn begin_all(
 /// that the caller hears of it.
 fn select(server: &Server, choice: &Choice, refused: &mut Vec<Refused>) -> Vec<ClientId> {
     let Choice { patterns, meta } = choice;
-    let connected = server.ask(|hub| hub.clients(|_| None));
+    let now = server.now();
+    let connected = server.ask(|hub| hub.clients(now, |_| None));
     let matches = |client: &ClientId| patterns.iter().any(|pattern| glob(pattern, client.as_str()));
     let has_labels =
         |labels: &Map<String, Value>| meta.iter().all(|(key, value)| labels.get(key) == Some(value));

@@ -11,14 +11,18 @@ use tiny_http::Request;
 
 use super::parked::Parked;
 use super::replies::{self, Answer};
-use super::{Server, State, control, upgrade};
+use super::room::{Room, room};
+use super::{Refused, Server, State, control, upgrade};
 use crate::door::control_socket::ControlSocket;
-use crate::door::listener::{Admission, Listener, Ticket, raise_descriptor_limit};
+use crate::door::hall::{Hall, Ticket};
+use crate::door::head::HeadError;
+use crate::door::listener::{Admission, Listener, raise_descriptor_limit};
 use crate::door::query::split_target;
 use crate::door::{head, relay, reply};
 use crate::exit::Exit;
 use crate::hub::{Config, Hub};
 use crate::limits;
+use crate::names::printable;
 use crate::settings::ServerSettings;
 use crate::signals;
 use crate::spool::{Recovered, Spool};
@@ -88,7 +92,7 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     server.serve_control(control.clone(), socket)?;
     let stopper = server.clone();
     signals::on_stop(move || stopper.stop()).map_err(|error| format!("can't take signals: {error}"))?;
-    let admission = Arc::new(Admission::new(room.door));
+    let hall = Arc::new(Hall::new(room.door));
     let mut out = io::stdout();
     // Whoever closed our output still gets a server.
     let _closed = writeln!(out, "Server running on port {port}")
@@ -97,10 +101,10 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let serves = if rest.is_some() { Serves::AgentsOnly } else { Serves::Everything };
     if let Some(rest) = rest {
         let _closed = writeln!(out, "REST on {}", rest.local_addr());
-        let (server, control, admission) = (server.clone(), control.clone(), admission.clone());
-        spawn("accept REST", move || accept(&server, &rest, &admission, &control, Serves::RestOnly))?;
+        let (server, control, hall) = (server.clone(), control.clone(), hall.clone());
+        spawn("accept REST", move || accept(&server, &rest, &hall, &control, Serves::RestOnly))?;
     }
-    accept(&server, &listener, &admission, &control, serves);
+    accept(&server, &listener, &hall, &control, serves);
     Err("the listener was closed".to_owned())
 }
 
@@ -112,13 +116,12 @@ fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String>
 fn accept(
     server: &Arc<Server>,
     listener: &Listener,
-    admission: &Arc<Admission>,
+    hall: &Hall,
     control: &Arc<ControlSocket>,
     serves: Serves,
 ) {
     let (server, control) = (server.clone(), control.clone());
-    listener
-        .serve(admission, move |socket, peer, ticket| meet(&server, &control, serves, socket, peer, ticket));
+    listener.serve(hall, move |socket, peer, ticket| meet(&server, &control, serves, socket, peer, ticket));
 }
 
 /// One connection: its head, and then whoever it is for.
@@ -126,7 +129,7 @@ fn meet(
     server: &Arc<Server>,
     control: &ControlSocket,
     serves: Serves,
-    socket: TcpStream,
+    socket: Arc<TcpStream>,
     peer: SocketAddr,
     ticket: Ticket<'_>,
 ) {
@@ -134,7 +137,7 @@ fn meet(
     let Some(socket) = secure(server, socket, peer, deadline) else { return };
     let head = match head::read_head(&socket, deadline) {
         Ok(head) => head,
-        Err(error) => return error.refuse(&socket),
+        Err(error) => return turn_back(server, &socket, peer, &error),
     };
     let ws_path = &server.settings.ws_path;
     let is_agent = split_target(&head.target).0 == *ws_path;
@@ -152,6 +155,7 @@ fn meet(
         }
         Serves::Everything | Serves::RestOnly => match relay::read_body(&socket, &head, deadline) {
             Ok(body) => {
+                ticket.vouch(); // it is answered now, and the number of those is bounded by itself
                 let Some(_ticket) = server.relays.enter() else {
                     return reply::refuse(&socket, 503, "busy", "too many requests at once; try again", &[]);
                 };
@@ -159,13 +163,21 @@ fn meet(
                     log::debug!("{peer} went before it had its answer: {error}");
                 }
             }
-            Err(error) => error.refuse(&socket),
+            Err(error) => turn_back(server, &socket, peer, &error),
         },
     }
 }
 
+/// Answers who made no request that is taken.
+fn turn_back(server: &Server, socket: &Stream, peer: SocketAddr, error: &HeadError) {
+    if let HeadError::Refused { status, message, .. } = error {
+        server.refused.requests.about(format_args!("{peer} refused: {status}: {}", printable(message)));
+    }
+    error.refuse(socket);
+}
+
 /// The connection as it is used: with TLS if this server takes that. Nothing when the caller does not get so far.
-fn secure(server: &Server, socket: TcpStream, peer: SocketAddr, deadline: Instant) -> Option<Stream> {
+fn secure(server: &Server, socket: Arc<TcpStream>, peer: SocketAddr, deadline: Instant) -> Option<Stream> {
     let Some(tls) = &server.tls else { return Some(Stream::plain(socket)) };
     match first_byte(&socket, deadline) {
         Ok(TLS_HANDSHAKE) => {}
@@ -179,7 +191,7 @@ fn secure(server: &Server, socket: TcpStream, peer: SocketAddr, deadline: Instan
     match tls.accept(socket, deadline) {
         Ok(stream) => Some(stream),
         Err(error) => {
-            log::warn!("{peer} refused: {error}");
+            server.refused.requests.about(format_args!("{peer} refused: {error}"));
             None
         }
     }
@@ -197,40 +209,6 @@ fn first_byte(socket: &TcpStream, deadline: Instant) -> io::Result<u8> {
     match socket.peek(&mut first)? {
         0 => Err(io::ErrorKind::UnexpectedEof.into()),
         _ => Ok(first[0]),
-    }
-}
-
-/// Room for connections, by what the system allows this process.
-#[derive(Debug, Clone, Copy)]
-struct Room {
-    /// Lines of clients: a thread and a descriptor each.
-    clients: usize,
-    /// Connections that are not, or not yet.
-    door: usize,
-    /// Requests with the control plane: three descriptors more each. tiny_http must never run out of them.
-    relays: usize,
-}
-
-/// Divides descriptors; threads are bounded by memory maps as well, four each.
-fn room(settings: &ServerSettings, descriptors: u64) -> Room {
-    let share = |part: u64, most: usize| usize::try_from(descriptors / part).unwrap_or(most).clamp(1, most);
-    let (door, relays) = (share(4, limits::MAX_DOOR_CONNECTIONS), share(16, limits::MAX_RELAYED));
-    Room { clients: max_clients(settings, descriptors), door, relays }
-}
-
-fn max_clients(settings: &ServerSettings, descriptors: u64) -> usize {
-    let maps = std::fs::read_to_string("/proc/sys/vm/max_map_count").ok();
-    let maps = maps.and_then(|text| text.trim().parse::<u64>().ok()).unwrap_or(65_530);
-    let fit = (maps / 4 * 7 / 10).min(descriptors * 11 / 20).max(1) as usize;
-    match settings.max_clients {
-        Some(asked) if asked > fit => {
-            log::warn!(
-                "MAX_CLIENTS={asked}: this machine has room for {fit} (raise the descriptor limit, or vm.max_map_count)"
-            );
-            fit
-        }
-        Some(asked) => asked,
-        None => fit,
     }
 }
 
@@ -264,6 +242,7 @@ impl Server {
             event: Condvar::new(),
             saving: std::array::from_fn(|_| Mutex::new(())),
             threads: Arc::default(),
+            refused: Refused::default(),
             relays: Admission::new(room.relays),
             started: Instant::now(),
         }

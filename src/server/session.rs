@@ -4,13 +4,14 @@
 
 use std::collections::HashMap;
 use std::thread::{self, Scope};
+use std::time::Duration;
 
 use super::receiving::Running;
 use super::{Link, Server};
 use crate::hub::Registration;
 use crate::inbound::Event;
 use crate::limits;
-use crate::line::{Bytes, Incoming, Line, LineEnd, close};
+use crate::line::{Bytes, Incoming, Line, LineEnd, Rate, close};
 use crate::names::{ClientId, RequestId, printable};
 use crate::protocol::{ChunkHeader, Dialect, ToServer, Violation, parse_text, unpack};
 
@@ -21,6 +22,8 @@ pub(super) struct Session<'s> {
     pub(super) generation: u64,
     pub(super) line: Line,
     pub(super) running: HashMap<RequestId, Running>,
+    /// Text messages.
+    texts: Rate,
 }
 
 /// Why a session ends.
@@ -31,7 +34,7 @@ enum SessionEnd {
 
 impl<'s> Session<'s> {
     pub(super) fn new(server: &'s Server, client: ClientId, generation: u64, line: Line) -> Session<'s> {
-        Session { server, client, generation, line, running: HashMap::new() }
+        Session { server, client, generation, line, running: HashMap::new(), texts: Rate::new() }
     }
 
     /// Runs until the line ends. When this returns the client is gone from the hub and all writers have ended.
@@ -76,6 +79,10 @@ impl<'s> Session<'s> {
     where
         's: 'scope,
     {
+        let covers_bytes = matches!(message, ToServer::Same { .. });
+        if !covers_bytes && self.texts.exceeds(limits::MAX_TEXTS_A_SECOND, Duration::from_secs(1)) {
+            return Err(Violation::TooManyMessages);
+        }
         match message {
             ToServer::RegisterMeta { meta, protocol, agent_version, shares } => {
                 self.register(meta, protocol, agent_version, shares.unwrap_or_default());
@@ -121,7 +128,9 @@ impl<'s> Session<'s> {
                 }
             }
             ToServer::Error { request_id: None, message, .. } => {
-                log::warn!("{} reports an error of no transfer: {}", self.client, printable(&message));
+                let (client, message) = (&self.client, printable(&message));
+                let what = format_args!("{client} reports an error of no transfer: {message}");
+                self.server.refused.messages.about(what);
                 Ok(())
             }
             ToServer::Listing { request_id, entries, truncated } => {
@@ -147,7 +156,8 @@ impl<'s> Session<'s> {
     ) {
         let length = serde_json::to_string(&meta).map_or(usize::MAX, |text| text.len());
         let meta = if length > limits::MAX_META_BYTES {
-            log::warn!("{} sent labels of {length} bytes; they are left out", self.client);
+            let what = format_args!("{} sent labels of {length} bytes; they are left out", self.client);
+            self.server.refused.messages.about(what);
             serde_json::Map::new()
         } else {
             meta

@@ -10,10 +10,11 @@ use std::sync::Arc;
 use super::session::Session;
 use super::{Link, Server};
 use crate::clock;
+use crate::door::hall::Ticket;
 use crate::door::head::Head;
-use crate::door::listener::Ticket;
 use crate::door::query::{parse_query, split_target};
 use crate::door::reply::refuse;
+use crate::hub::Contested;
 use crate::limits;
 use crate::line::{Keeping, Line, Probe, handshake, http};
 use crate::names::{ClientId, printable};
@@ -27,11 +28,13 @@ struct No {
     error: &'static str,
     message: String,
     headers: &'static [(&'static str, &'static str)],
+    /// In seconds.
+    retry_after: Option<u64>,
 }
 
 impl No {
     fn new(status: u16, error: &'static str, message: impl Into<String>) -> No {
-        No { status, error, message: message.into(), headers: &[] }
+        No { status, error, message: message.into(), headers: &[], retry_after: None }
     }
 }
 
@@ -39,14 +42,18 @@ impl No {
 /// Its ticket for the door is given back when it is in, or has been answered.
 pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head: Head, ticket: Ticket<'_>) {
     let socket = Arc::new(socket);
-    match open(server, &socket, peer, head) {
+    match open(server, &socket, peer, head, &ticket) {
         Ok((client, generation, line)) => {
             drop(ticket); // from here on it counts as a client
             Session::new(server, client, generation, line).run();
         }
         Err(no) => {
-            log::warn!("agent at {peer} refused: {} {}: {}", no.status, no.error, no.message);
-            refuse(&socket, no.status, no.error, &no.message, no.headers);
+            let No { status, error, message, .. } = &no;
+            server.refused.agents.about(format_args!("agent at {peer} refused: {status} {error}: {message}"));
+            let seconds = no.retry_after.map(|seconds| seconds.to_string());
+            let retry = seconds.as_deref().map(|seconds| ("Retry-After", seconds));
+            let headers: Vec<_> = no.headers.iter().copied().chain(retry).collect();
+            refuse(&socket, *status, error, message, &headers);
         }
     }
 }
@@ -56,9 +63,11 @@ fn open(
     socket: &Arc<Stream>,
     peer: SocketAddr,
     head: Head,
+    ticket: &Ticket<'_>,
 ) -> Result<(ClientId, u64, Line), No> {
     let client = authorize(server, &head)?;
     certified(server, socket, &client)?;
+    ticket.vouch();
     let response = answer_handshake(&head)?;
     if !server.ask(|hub| hub.has_room()) {
         return Err(full());
@@ -139,6 +148,10 @@ fn certified(server: &Server, socket: &Stream, client: &ClientId) -> Result<(), 
 /// The bytes that accept the handshake (RFC 6455, section 4.2.2).
 fn answer_handshake(head: &Head) -> Result<Vec<u8>, No> {
     let bad = |message: String| No::new(400, "bad request", message);
+    if head.content_length.is_some_and(|length| length > 0) {
+        // Its bytes would be taken for frames here, and for a body by whoever stands between.
+        return Err(bad("a WebSocket handshake has no body".to_owned()));
+    }
     let mut request = http::Request::builder().method("GET").uri("/").version(http::Version::HTTP_11);
     for (name, value) in &head.headers {
         request = request.header(name.as_str(), value.as_slice());
@@ -159,7 +172,7 @@ fn answer_handshake(head: &Head) -> Result<Vec<u8>, No> {
 fn make_way(server: &Server, client: &ClientId, peer: SocketAddr) -> Result<(), No> {
     let Some(link) = server.lock().links.get(client).cloned() else { return Ok(()) };
     match link.pulse.probe(&link.outbox, limits::PROBE_TIME) {
-        Probe::Alive => return Err(taken(client)),
+        Probe::Alive => return Err(taken(server, client, peer)),
         Probe::Over => return Ok(()),
         Probe::Silent => {}
     }
@@ -169,13 +182,36 @@ fn make_way(server: &Server, client: &ClientId, peer: SocketAddr) -> Result<(), 
     Ok(())
 }
 
-fn taken(client: &ClientId) -> No {
+/// Two machines have one id: the one that is connected stays, and both are named.
+fn taken(server: &Server, client: &ClientId, peer: SocketAddr) -> No {
     let message = format!("a client {client} is connected and answers: give each machine its own CLIENT_ID");
-    No { headers: &[("Retry-After", "10")], ..No::new(409, "already connected", message) }
+    let no = No::new(409, "already connected", message);
+    let now = server.now();
+    let noticed = server.ask(|hub| {
+        let contested = hub.contest(client, &peer.to_string(), now)?;
+        Some((hub.client(client, now, |_| None)?.address, contested))
+    });
+    let Some((address, contested)) = noticed else { return no }; // the other one has gone this moment
+    if contested.is_news() {
+        let (times, since) = (contested.times, clock::iso8601(contested.since));
+        log::warn!(
+            "two machines call themselves {client}: {address} is connected and answers, {peer} is refused (times={times} since={since}); give each its own CLIENT_ID"
+        );
+    }
+    No { retry_after: Some(contested.retry_after()), ..no }
+}
+
+fn log_turns(client: &ClientId, peer: SocketAddr, contested: &Contested) {
+    if contested.is_news() {
+        let Contested { address, times, .. } = contested;
+        log::warn!(
+            "lines of {client} come from {address} and {peer} in turn (times={times}): if these are two machines, give each its own CLIENT_ID"
+        );
+    }
 }
 
 fn full() -> No {
-    No { headers: &[("Retry-After", "30")], ..No::new(503, "busy", "the server takes no more clients now") }
+    No { retry_after: Some(30), ..No::new(503, "busy", "the server takes no more clients now") }
 }
 
 /// Tells the hub, accepts the handshake, says hello, and only then puts the line where others find and write to it.
@@ -189,10 +225,18 @@ fn enter(
 ) -> Result<u64, No> {
     let now = server.now();
     let (outbox, pulse) = (line.outbox().clone(), line.pulse().clone());
-    let connected =
-        server.ask(|hub| hub.connect(client, peer.to_string(), now).ok_or_else(|| hub.has_room()));
+    let (connected, contested) = server.ask(|hub| {
+        let before = hub.contested(client, now).map_or(0, |contested| contested.times);
+        let connected = hub.connect(client, peer.to_string(), now).ok_or_else(|| hub.has_room());
+        let contested = hub.contested(client, now).filter(|contested| contested.times > before);
+        (connected, contested.cloned())
+    });
     // Somebody else with this id may have been quicker since `make_way`.
-    let generation = connected.map_err(|has_room| if has_room { taken(client) } else { full() })?;
+    let generation =
+        connected.map_err(|has_room| if has_room { taken(server, client, peer) } else { full() })?;
+    if let Some(contested) = contested {
+        log_turns(client, peer, &contested);
+    }
     let hello = ToAgent::Hello {
         server_time: clock::iso8601(now.wall),
         protocol: Some(Dialect::V2.number()),

@@ -8,7 +8,7 @@ use log::LevelFilter;
 use serde_json::{Map, Value};
 
 use super::value::{self, BadValue};
-use super::{AgentTls, Given, Kind, Program, Secret, ServerUrl, Setting, UsageError};
+use super::{AgentTls, Given, Program, ProxyUrl, Secret, ServerUrl, Setting, UsageError};
 use crate::limits;
 use crate::names::{ClientId, ShareName, printable};
 
@@ -62,35 +62,27 @@ const SETTINGS: [Setting; 20] = [
         "true sends the secret in the URL too, which a v1 server needs and its logs will show",
     ),
     Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
-    Setting::unsupported("MAX_PULLS_PER_HOUR", "N", "transfers an hour"),
-    Setting::unsupported("MAX_BYTES_PER_DAY", "SIZE", "bytes a day"),
+    Setting::plain("MAX_PULLS_PER_HOUR", "N", "off", "most pulls that begin within an hour"),
+    Setting::plain("MAX_BYTES_PER_DAY", "SIZE", "off", "most bytes of files that leave within a day"),
     Setting::tls(
         "TLS_CA",
         "authorities (PEM) that alone may have signed the server's certificate; unless set, those of browsers",
     ),
     Setting::tls("TLS_CERT", "certificate chain of this agent (PEM), for a server that asks for one"),
     Setting::tls("TLS_KEY", "key of TLS_CERT (PEM)"),
-    Setting {
-        name: "HTTPS_PROXY",
-        takes: "URL",
-        default: "",
-        help: "proxy towards the server",
-        kind: Kind::Ignored,
-    },
-    Setting {
-        name: "HTTP_PROXY",
-        takes: "URL",
-        default: "",
-        help: "proxy towards the server",
-        kind: Kind::Ignored,
-    },
-    Setting {
-        name: "NO_PROXY",
-        takes: "HOSTS",
-        default: "",
-        help: "hosts without proxy",
-        kind: Kind::Ignored,
-    },
+    Setting::plain(
+        "HTTPS_PROXY",
+        "URL",
+        "",
+        "HTTP proxy towards wss://, such as http://proxy:3128; with user:password@ by environment or .env only",
+    ),
+    Setting::plain("HTTP_PROXY", "URL", "", "the same towards ws://"),
+    Setting::plain(
+        "NO_PROXY",
+        "HOSTS",
+        "",
+        "servers that are dialled directly: *, or names, addresses, networks",
+    ),
 ];
 
 /// What `towline-agent` needs to know, checked.
@@ -122,8 +114,12 @@ pub struct AgentSettings {
     pub tls: AgentTls,
     /// What is logged.
     pub log_level: LevelFilter,
-    /// Whether a proxy is set that this version does not use.
-    pub proxy_is_set: bool,
+    /// Most pulls an hour.
+    pub max_pulls_per_hour: Option<usize>,
+    /// Most bytes a day.
+    pub max_bytes_per_day: Option<u64>,
+    /// The proxy to dial through.
+    pub proxy: Option<ProxyUrl>,
 }
 
 impl AgentSettings {
@@ -152,21 +148,24 @@ impl AgentSettings {
     /// # Errors
     /// As above.
     pub fn read_nameless(given: &Given, client_id: ClientId) -> Result<AgentSettings, UsageError> {
+        let server_url = ServerUrl::read(given)?;
         Ok(AgentSettings {
             client_id,
             file_path: None,
             shares: Vec::new(),
             stop: Duration::ZERO, // nothing stops it in order
             auth_secret: given.auth_secret()?,
-            server_url: ServerUrl::read(given)?,
+            proxy: ProxyUrl::read(given, &server_url)?,
+            server_url,
             chunk_size: given.chunk_size()?,
             reconnect: given.text("RECONNECT") != Some("false"),
             meta: given.parsed("META", meta)?.unwrap_or_default(),
             max_rate: given.size("MAX_RATE", limits::MIN_RATE..=u64::MAX)?,
+            max_pulls_per_hour: given.number_or_off("MAX_PULLS_PER_HOUR", 1..=limits::MAX_COUNTED_PULLS)?,
+            max_bytes_per_day: given.size("MAX_BYTES_PER_DAY", limits::MIN_RATE..=u64::MAX)?,
             token_in_url: given.truth("TOKEN_IN_URL")?,
             tls: given.agent_tls()?,
             log_level: given.log_level()?,
-            proxy_is_set: given.text("HTTPS_PROXY").or(given.text("HTTP_PROXY")).is_some(),
         })
     }
 }
@@ -247,7 +246,7 @@ mod tests {
         assert_eq!((s.server_url, s.client_id.as_str()), (url, "shop-001.local"));
         assert_eq!((s.file_path, s.chunk_size, s.max_rate, s.shares.len()), (None, None, None, 0));
         assert!(s.auth_secret.matches("s3cret") && s.meta.is_empty());
-        assert!(s.reconnect && !s.token_in_url && !s.proxy_is_set);
+        assert!(s.reconnect && !s.token_in_url && s.proxy.is_none());
         assert_eq!((s.log_level, s.stop.as_secs()), (LevelFilter::Info, 20));
     }
 
@@ -263,14 +262,18 @@ mod tests {
         assert_eq!(set("CHUNK_SIZE", "1Ki").chunk_size, Some(1024));
         assert_eq!(set("MAX_RATE", "2M").max_rate, Some(2_000_000));
         assert_eq!(set("MAX_RATE", "off").max_rate, None);
+        assert_eq!(set("MAX_PULLS_PER_HOUR", "20").max_pulls_per_hour, Some(20));
+        assert_eq!(set("MAX_PULLS_PER_HOUR", "off").max_pulls_per_hour, None);
+        assert_eq!(set("MAX_BYTES_PER_DAY", "5G").max_bytes_per_day, Some(5_000_000_000));
+        assert_eq!(set("MAX_BYTES_PER_DAY", "off").max_bytes_per_day, None);
         assert_eq!(set("STOP_SECONDS", "0").stop.as_secs(), 0);
         for (text, reconnect) in [("false", false), ("true", true), ("0", true), ("False", true)] {
             assert_eq!(set("RECONNECT", text).reconnect, reconnect);
         }
         assert!(set("TOKEN_IN_URL", "true").token_in_url);
         assert_eq!(set("LOG_LEVEL", "warn").log_level, LevelFilter::Warn);
-        assert!(set("HTTPS_PROXY", "http://p:1").proxy_is_set && set("HTTP_PROXY", "p").proxy_is_set);
-        assert!(!set("NO_PROXY", "localhost").proxy_is_set);
+        assert_eq!(set("HTTP_PROXY", "http://p:1").proxy.unwrap().host, "p");
+        assert!(set("HTTPS_PROXY", "http://p:1").proxy.is_none(), "towards ws://");
         assert_eq!(set("META", r#"{"region":"west","n":[1]}"#).meta["region"], "west");
         let shares = set("SHARES", "logs=/var/log/pos, db=data/pos=1.db").shares;
         let shares: Vec<_> =
@@ -288,6 +291,11 @@ mod tests {
             ("CHUNK_SIZE", "1", "1024 to 4194304 bytes"),
             ("MAX_RATE", "0", "at least 1024 bytes"),
             ("MAX_RATE", "2Mbit", "whole number"),
+            ("MAX_PULLS_PER_HOUR", "0", "1 to 10000, or off"),
+            ("MAX_PULLS_PER_HOUR", "10001", "1 to 10000, or off"),
+            ("MAX_PULLS_PER_HOUR", "many", "1 to 10000, or off"),
+            ("MAX_BYTES_PER_DAY", "0", "at least 1024 bytes"),
+            ("MAX_BYTES_PER_DAY", "-1", "whole number"),
             ("STOP_SECONDS", "3601", "0 to 3600"),
             ("TOKEN_IN_URL", "yes", "true or false"),
             ("LOG_LEVEL", "trace", "off, error, warn, info or debug"),
@@ -307,15 +315,6 @@ mod tests {
         let none = given(&AGENT, &[], &[("AUTH_SECRET", "x")]).unwrap();
         for host_name in ["", "-shop", "a\nb", "schön"] {
             assert!(error(AgentSettings::read_on(&none, host_name)).starts_with("CLIENT_ID is not set: "));
-        }
-    }
-
-    #[test]
-    fn unsupported_settings_are_refused() {
-        for name in ["MAX_PULLS_PER_HOUR", "MAX_BYTES_PER_DAY"] {
-            let text = error(read(&[(name, "9")]));
-            assert!(text.starts_with(name) && text.contains("does not support it yet"), "{text}");
-            read(&[(name, "off")]).unwrap();
         }
     }
 

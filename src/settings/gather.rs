@@ -119,12 +119,12 @@ impl Given {
 
     fn take_environment(&mut self, env: &dyn Fn(&str) -> Option<OsString>) -> Result<(), UsageError> {
         for setting in self.program.settings {
-            let value = match env(setting.name) {
-                Some(value) => utf8(value, || format!("{} (from the environment)", setting.name))?,
-                None => continue,
-            };
-            if !value.is_empty() {
-                self.values.entry(setting.name).or_insert((value, Source::Environment));
+            for name in setting.names() {
+                let Some(value) = env(&name) else { continue };
+                let value = utf8(value, || format!("{name} (from the environment)"))?;
+                if !value.is_empty() {
+                    self.values.entry(setting.name).or_insert((value, Source::Environment));
+                }
             }
         }
         Ok(())
@@ -141,8 +141,10 @@ impl Given {
             Err(e) => return Err(broken(e.to_string())),
         };
         for setting in self.program.settings {
-            if let Some(value) = found.remove(setting.name).filter(|value| !value.is_empty()) {
-                self.values.entry(setting.name).or_insert((value, Source::File));
+            for name in setting.names() {
+                if let Some(value) = found.remove(&name).filter(|value| !value.is_empty()) {
+                    self.values.entry(setting.name).or_insert((value, Source::File));
+                }
             }
         }
         Ok(())

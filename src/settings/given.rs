@@ -58,6 +58,11 @@ impl Given {
         }
     }
 
+    /// Whether the setting stands on the command line, where every user of the machine can read it.
+    pub fn is_flag(&self, name: &str) -> bool {
+        self.value(name).1 == Source::Flag
+    }
+
     /// The text of a setting, or its default; nothing when there is neither, or it is `off` and may be.
     pub fn text(&self, name: &str) -> Option<&str> {
         let text = self.value(name).0;

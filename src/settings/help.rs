@@ -25,19 +25,18 @@ pub fn help(program: &Program) -> String {
              the flag beats the environment, the environment the file. Secrets are taken from no flag.\n",
         );
     }
-    for kind in [Kind::Plain, Kind::Secret, Kind::Ignored, Kind::Unsupported] {
+    for kind in [Kind::Plain, Kind::Secret, Kind::Unsupported] {
         for setting in program.settings.iter().filter(|setting| setting.kind == kind) {
             let (left, note) = match kind {
                 Kind::Plain => (format!("{} {}", setting.flag(), setting.takes), ""),
                 Kind::Secret => (setting.name.to_owned(), ""),
-                Kind::Ignored => (setting.name.to_owned(), " (not used by this version)"),
                 Kind::Unsupported => {
                     (setting.name.to_owned(), " (not supported by this version yet: refused)")
                 }
             };
             let default = match (kind, setting.default) {
                 (Kind::Unsupported, _) | (_, "") => String::new(),
-                (Kind::Plain | Kind::Secret | Kind::Ignored, default) => format!(" [{default}]"),
+                (Kind::Plain | Kind::Secret, default) => format!(" [{default}]"),
             };
             row(&mut text, &left, &format!("{}{note}{default}", setting.help));
         }
@@ -91,7 +90,7 @@ mod tests {
             for setting in program.settings {
                 let name = match setting.kind {
                     Kind::Plain => setting.flag(),
-                    Kind::Secret | Kind::Ignored | Kind::Unsupported => setting.name.to_owned(),
+                    Kind::Secret | Kind::Unsupported => setting.name.to_owned(),
                 };
                 assert!(text.contains(&format!("\n  {name} ")), "{name} in\n{text}");
             }

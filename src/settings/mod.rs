@@ -14,7 +14,9 @@ mod error;
 mod gather;
 mod given;
 mod help;
+mod no_proxy;
 mod operator;
+mod proxy;
 mod server;
 mod server_url;
 #[cfg(test)]
@@ -28,6 +30,7 @@ pub use gather::{Asked, Surroundings, gather};
 pub use given::Given;
 pub use help::help;
 pub use operator::{OPERATOR_SETTINGS, OperatorSettings};
+pub use proxy::ProxyUrl;
 pub use server::{SERVER, ServerSettings};
 pub use server_url::ServerUrl;
 pub use tls::{AgentTls, ServerTls};
@@ -74,8 +77,6 @@ pub enum Kind {
     Plain,
     /// By environment or file; never shown.
     Secret,
-    /// This version does not act on it and goes on.
-    Ignored,
     /// This version, or this build, cannot do it: to go on without it would be a hole, so it ends the program.
     Unsupported,
 }
@@ -113,6 +114,16 @@ impl Setting {
 
     const fn unsupported(name: &'static str, takes: &'static str, help: &'static str) -> Setting {
         Setting { name, takes, default: "off", help, kind: Kind::Unsupported }
+    }
+
+    /// Its names in the environment and in `.env`. Everybody's environment has the proxies in lower case, so these are
+    /// read too, where the upper-case one is not set.
+    pub fn names(&self) -> Vec<String> {
+        let mut names = vec![self.name.to_owned()];
+        if self.name.ends_with("_PROXY") {
+            names.push(self.name.to_ascii_lowercase());
+        }
+        names
     }
 
     /// Its flag: `--upload-dir` for `UPLOAD_DIR`.

@@ -70,8 +70,8 @@ impl ServerUrl {
     }
 }
 
-/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the port is `default` unless given.
-fn host_and_port(authority: &str, default: u16) -> Option<(String, u16)> {
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the port is `usual` unless given.
+pub(super) fn host_and_port(authority: &str, usual: u16) -> Option<(String, u16)> {
     let (host, port) = match authority.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
@@ -89,7 +89,7 @@ fn host_and_port(authority: &str, default: u16) -> Option<(String, u16)> {
     }
     let port = match port {
         Some(port) => whole(port).and_then(|port| u16::try_from(port).ok()).filter(|p| *p > 0)?,
-        None => default,
+        None => usual,
     };
     Some((host.to_owned(), port))
 }

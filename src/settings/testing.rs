@@ -44,7 +44,7 @@ pub fn check_example(program: &Program, file: &str) {
             (Kind::Plain, default) if !matches!(default, "" | "off") => {
                 assert_eq!(active[setting.name], default, "{}", setting.name);
             }
-            (Kind::Plain | Kind::Ignored | Kind::Unsupported, _) => {
+            (Kind::Plain | Kind::Unsupported, _) => {
                 assert!(commented.contains_key(setting.name), "{}", setting.name);
             }
         }

@@ -4,6 +4,7 @@ use std::convert::Infallible;
 use std::io;
 use std::net::TcpStream;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::Instant;
 
 use super::Stream;
@@ -63,7 +64,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// Never.
-    pub fn accept(&self, _: TcpStream, _: Instant) -> io::Result<Stream> {
+    pub fn accept(&self, _: Arc<TcpStream>, _: Instant) -> io::Result<Stream> {
         match self.0 {}
     }
 

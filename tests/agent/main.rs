@@ -8,6 +8,8 @@ mod floods;
 mod hostile_servers;
 mod lines;
 mod load;
+mod owner_limits;
+mod proxies;
 mod rates;
 mod silence;
 mod stopping;

@@ -262,6 +262,7 @@ fn check_failure(transfer: &Transfer, known: &Known, rates: &Rates, seen: &mut C
         | FailureCode::PermissionDenied
         | FailureCode::ReadFailed
         | FailureCode::Cancelled
+        | FailureCode::LimitReached
         | FailureCode::AgentError
         | FailureCode::ProtocolViolation
         | FailureCode::ServerRestarted

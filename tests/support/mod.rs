@@ -7,6 +7,7 @@
 
 pub mod agent;
 pub mod audit;
+pub mod connect_proxy;
 pub mod fault_proxy;
 pub mod files;
 pub mod healthy;

@@ -93,6 +93,11 @@ impl Program {
         status.code().unwrap_or_else(|| panic!("{} ended by a signal: {status}", self.name))
     }
 
+    /// Whether it has ended, as far as its output tells.
+    pub fn has_ended(&self) -> bool {
+        self.output.captured.lock().expect("no reader panicked").ended_streams == 2
+    }
+
     /// Everything printed so far.
     pub fn output(&self) -> String {
         self.output.captured.lock().expect("no reader panicked").lines.join("\n")

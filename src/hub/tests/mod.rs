@@ -2,6 +2,7 @@
 //! theme, and [`walk`] takes every move at random.
 
 mod attempts;
+mod contested;
 mod held;
 mod kept;
 mod pulls;

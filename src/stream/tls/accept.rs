@@ -64,7 +64,7 @@ impl Acceptor {
     ///
     /// # Errors
     /// When the peer does not speak TLS, has a certificate that is not taken, or is too slow.
-    pub fn accept(&self, socket: TcpStream, deadline: Instant) -> io::Result<Stream> {
+    pub fn accept(&self, socket: Arc<TcpStream>, deadline: Instant) -> io::Result<Stream> {
         let connection = ServerConnection::new(self.config()).map_err(io::Error::other)?;
         let mut connection = Connection::Server(connection);
         shake_hands(&mut connection, &socket, deadline)?;

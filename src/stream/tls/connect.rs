@@ -65,6 +65,6 @@ impl Connector {
         let mut connection = Connection::Client(connection);
         shake_hands(&mut connection, &socket, deadline)?;
         let session = Session::new(connection, None);
-        Ok(Stream { socket, tls: Some(session), arrived: Default::default() })
+        Ok(Stream { socket: socket.into(), tls: Some(session), arrived: Default::default() })
     }
 }

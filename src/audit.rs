@@ -1,0 +1,215 @@
+//! An append-only log of who asked for what, and what came of it: one JSON object a line, each with the hash of the one
+//! before. The server has one in `UPLOAD_DIR/.towline`, an agent where its owner says.
+//!
+//! - A line is in the file when [`Log::note`] returns: whoever answers afterwards has it on record, whatever kills the
+//!   process. On the disk it is a moment later: a thread syncs, at most once a second, and sleeps while nothing is new.
+//! - A disk that takes no line is tried again once a second. Meanwhile the newest lines wait in memory, within a bound; a
+//!   line says how many were lost.
+//! - What anybody can cause has a budget (`budget.rs`), so that a flood fills no disk.
+//!
+//! The chain shows what was changed in the middle. Who can write the file can also write all of it anew, or cut its end off:
+//! against that its head has to be kept elsewhere, so it is in the ordinary log at the start, at the end, and when a
+//! file is full.
+
+mod backlog;
+mod budget;
+mod chain;
+mod event;
+mod line;
+mod place;
+#[cfg(test)]
+mod tests;
+pub mod verify;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
+
+use crate::clock;
+use crate::limits;
+use backlog::Backlog;
+use budget::Budgets;
+use chain::Chain;
+pub use event::{About, AgentEvent, Entry, Event, Who, cut};
+pub use line::Link;
+use place::Place;
+
+/// The name of the server's log, in `UPLOAD_DIR/.towline`.
+pub const SERVERS: &str = "audit.jsonl";
+
+/// A log that is written to.
+#[derive(Debug)]
+pub struct Log {
+    shared: Arc<Shared>,
+    /// Wakes the thread that syncs; one call is as good as many.
+    news: Sender<()>,
+}
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    state: Mutex<State>,
+    started: Instant,
+}
+
+#[derive(Debug)]
+struct State {
+    chain: Chain,
+    budgets: Budgets,
+    backlog: Backlog,
+    /// When trouble with the disk was last complained of.
+    complained: Option<Instant>,
+}
+
+impl Log {
+    /// The log at `path`, which is opened by the first line, and begins a file when one has `rotate_bytes`.
+    ///
+    /// # Errors
+    /// When the path names no file, or there is no thread to sync it.
+    pub fn new(path: &Path, rotate_bytes: u64) -> io::Result<Log> {
+        let place = Place::new(path)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, "it is no name of a file"))?;
+        let state = State {
+            chain: Chain::new(place, rotate_bytes),
+            budgets: Budgets::default(),
+            backlog: Backlog::default(),
+            complained: None,
+        };
+        let shared = Shared { path: path.to_owned(), state: Mutex::new(state), started: Instant::now() };
+        let shared = Arc::new(shared);
+        let (news, heard) = bounded(1);
+        let syncing = shared.clone();
+        thread::Builder::new()
+            .name("audit".to_owned())
+            .stack_size(limits::SMALL_STACK)
+            .spawn(move || syncing.sync_when_told(&heard))?;
+        Ok(Log { shared, news })
+    }
+
+    /// Writes a line, unless too many of its kind came lately.
+    ///
+    /// # Errors
+    /// When the disk does not take it. It waits in memory then, and is tried again.
+    pub fn note(&self, entry: &impl Entry) -> io::Result<()> {
+        let mut state = self.shared.lock();
+        if entry.kind().is_some_and(|kind| !state.budgets.allow(kind, self.shared.mono())) {
+            drop(state);
+            self.wake();
+            return Ok(());
+        }
+        state.backlog.push(clock::now_ms(), line::body(entry));
+        let written = self.shared.write(&mut state);
+        drop(state);
+        self.wake();
+        written
+    }
+
+    /// Whether all lines are in the file.
+    pub fn is_written(&self) -> bool {
+        self.shared.lock().backlog.is_empty()
+    }
+
+    /// Where the chain stands; nothing before the first line.
+    pub fn head(&self) -> Option<Link> {
+        self.shared.lock().chain.last()
+    }
+
+    /// Says the head in the ordinary log, so that it also stands elsewhere.
+    pub fn log_head(&self) {
+        if let Some(Link { seq, hash }) = self.head() {
+            log::info!("audit head seq={seq} hash={hash}");
+        }
+    }
+
+    /// Writes all there is to write, and waits until it is on the disk.
+    pub fn sync(&self) {
+        let mut state = self.shared.lock();
+        self.shared.say_what_was_left_out(&mut state, u64::MAX);
+        let _complained = self.shared.write(&mut state);
+        drop(state);
+        self.shared.sync_file();
+    }
+
+    fn wake(&self) {
+        let _told_already = self.news.try_send(());
+    }
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn mono(&self) -> u64 {
+        self.started.elapsed().as_millis() as u64
+    }
+
+    /// Writes what waits, oldest first.
+    fn write(&self, state: &mut State) -> io::Result<()> {
+        while let Some((time, body)) = state.backlog.first() {
+            if let Err(error) = state.chain.append(time, &body) {
+                self.complain(state, "takes no line, what happens waits in memory", &error);
+                return Err(error);
+            }
+            state.backlog.written();
+            if state.backlog.is_empty() && state.complained.take().is_some() {
+                log::info!("the audit log {} is written again", self.path.display());
+            }
+        }
+        Ok(())
+    }
+
+    fn say_what_was_left_out(&self, state: &mut State, now: u64) {
+        for left_out in state.budgets.take_due(now) {
+            state.backlog.push(clock::now_ms(), line::body(&left_out));
+        }
+    }
+
+    /// Syncs once there is news, and does what is due; asleep otherwise. Ends with the log.
+    fn sync_when_told(&self, news: &Receiver<()>) {
+        loop {
+            let heard = match self.next_due() {
+                Some(time) => news.recv_timeout(time),
+                None => news.recv().map_err(|_| RecvTimeoutError::Disconnected),
+            };
+            if heard == Err(RecvTimeoutError::Disconnected) {
+                return;
+            }
+            let mut state = self.lock();
+            self.say_what_was_left_out(&mut state, self.mono());
+            let _complained = self.write(&mut state);
+            drop(state);
+            self.sync_file();
+            thread::sleep(limits::AUDIT_SYNC_PAUSE); // what comes meanwhile is synced together
+        }
+    }
+
+    fn next_due(&self) -> Option<Duration> {
+        let state = self.lock();
+        if !state.backlog.is_empty() {
+            return Some(limits::AUDIT_SYNC_PAUSE);
+        }
+        let due = state.budgets.next_due()?;
+        Some(Duration::from_millis(due.saturating_sub(self.mono())))
+    }
+
+    /// Without the mutex: a slow disk keeps nobody from writing the next line.
+    fn sync_file(&self) {
+        let file = self.lock().chain.file();
+        if let Some(error) = file.and_then(|file| file.sync_data().err()) {
+            self.complain(&mut self.lock(), "may lose lines by a power cut", &error);
+        }
+    }
+
+    /// Once in a while: each line and each sync may meet the same trouble.
+    fn complain(&self, state: &mut State, what: &str, error: &io::Error) {
+        if state.complained.is_none_or(|complained| complained.elapsed() >= limits::AUDIT_COUNT_PAUSE) {
+            state.complained = Some(Instant::now());
+            log::error!("the audit log {} {what}: {error}", self.path.display());
+        }
+    }
+}
