@@ -3,8 +3,9 @@
 use std::net::{Ipv4Addr, SocketAddr};
 
 use towline::door::head::{Arriving, Head, HeadError};
-use towline::door::query::{decode_segment, parse_query, split_target};
+use towline::door::query::{parse_query, split_target};
 use towline::door::relay::{PEER_HEADER, rebuild};
+use towline::encoding::percent_decoded;
 use towline::limits::{MAX_BODY_BYTES, MAX_HEAD_BYTES, MAX_HEADERS};
 use towline::server::file::{Part, disposition, parse_range};
 
@@ -136,9 +137,9 @@ fn check_target(target: &str) {
     let (path, query) = split_target(target);
     assert!(!path.contains('?') && path.len() + query.len() <= target.len());
     for segment in path.split('/') {
-        if let Ok(decoded) = decode_segment(segment) {
+        if let Ok(decoded) = percent_decoded(segment) {
             assert!(decoded.len() <= segment.len());
-            assert_eq!(decode_segment(&encoded(&decoded)).as_ref(), Ok(&decoded));
+            assert_eq!(percent_decoded(&encoded(&decoded)).as_ref(), Ok(&decoded));
         }
     }
     let Ok(pairs) = parse_query(query) else { return };
@@ -170,5 +171,5 @@ fn check_disposition(name: &str) {
     let (plain, exact) = rest.split_once("\"; filename*=UTF-8''").expect("it goes on so");
     assert!(!plain.contains(['"', '\\', '%']) && plain.chars().count() == name.chars().count());
     assert!(!exact.contains(['"', ';', ' ', ',', '\'']));
-    assert_eq!(decode_segment(exact).as_deref(), Ok(name));
+    assert_eq!(percent_decoded(exact).as_deref(), Ok(name));
 }

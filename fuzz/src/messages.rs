@@ -1,5 +1,7 @@
 //! Text messages, in both directions.
 
+use std::fmt::Debug;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use towline::limits::{MAX_FILE_KEY_BYTES, MAX_TEXT_BYTES};
@@ -16,7 +18,7 @@ pub fn run(data: &[u8]) {
     }
 }
 
-fn check<T: Serialize + DeserializeOwned>(text: &str) -> Option<T> {
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(text: &str) -> Option<T> {
     match parse_text::<T>(text) {
         Ok(message) => {
             assert!(text.len() <= MAX_TEXT_BYTES);

@@ -31,6 +31,9 @@ struct Run<'a> {
     open: VecDeque<Question>,
     buffer: Vec<u8>,
     read: u64,
+    sent: u64,
+    /// Whether what the server has is the beginning of the file, or all of it.
+    is_unchanged: bool,
     /// What the server has at the end, and how much that is.
     file: Vec<u8>,
     done: u64,
@@ -56,6 +59,7 @@ pub fn run(data: &[u8]) {
         let at = usize::from(choices.byte()) * PAGE_BYTES / 2;
         held.iter_mut().skip(at).take(usize::from(choices.byte())).for_each(|byte| *byte ^= 1);
     }
+    let is_unchanged = held == content(held.len() as u64);
     let mut peer = Inbound::new(1, Dialect::V2, u64::MAX, have);
     let started = peer.step(Event::Start { attempt: Some(1), filename: "x", size });
     assert!(matches!(started, Ok(inbound::Action::Begin { .. })));
@@ -69,6 +73,8 @@ pub fn run(data: &[u8]) {
         open: VecDeque::new(),
         buffer: Vec::new(),
         read: 0,
+        sent: 0,
+        is_unchanged,
         file: Vec::new(),
         done: 0,
         seq: 0,
@@ -108,7 +114,7 @@ impl Run<'_> {
                 let header = ChunkHeader { request_id, seq, timestamp, attempt, offset: Some(offset) };
                 self.accept(Event::Chunk { header: &header, length: piece.len() as u64 });
                 self.file.extend_from_slice(&self.buffer[piece.clone()]);
-                self.done += piece.len() as u64;
+                (self.done, self.sent) = (self.done + piece.len() as u64, self.sent + piece.len() as u64);
                 outbound.sent();
             }
             Step::Same { offset, length } => {
@@ -135,6 +141,11 @@ impl Run<'_> {
                 });
                 if self.is_honest {
                     assert!(self.file == content(self.size), "the server has the file");
+                    let new = self.size.saturating_sub(self.have);
+                    assert!(
+                        !self.is_unchanged || self.sent <= new + PAGE_BYTES as u64,
+                        "what it has is not sent"
+                    );
                 }
                 return false;
             }

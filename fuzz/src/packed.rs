@@ -1,5 +1,7 @@
 //! Packed binary messages: chunks, answers of hashes, and the payload of those.
 
+use std::fmt::Debug;
+
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use towline::blocks::{HASH_BYTES, read_hashes, write_hashes};
@@ -14,7 +16,7 @@ pub fn run(data: &[u8]) {
     check_hashes(data);
 }
 
-fn check<T: Serialize + DeserializeOwned>(message: &[u8]) {
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(message: &[u8]) {
     let (header, start): (T, usize) = match unpack(message) {
         Ok(unpacked) => unpacked,
         Err(violation) => return check_violation(&violation, message),

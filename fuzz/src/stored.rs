@@ -1,7 +1,13 @@
-//! What is read back from the disk: a transfer's record, and what the hub makes of it.
+//! What is read back from the disk: a transfer's record, and what the hub makes of it; the audit log.
 
+use std::path::Path;
+
+use towline::audit::Link;
+use towline::audit::line::{self, Head};
+use towline::audit::verify::verify_whole;
 use towline::hub::{Action, Begun, Config, Hub, Now, Registration};
 use towline::limits::MAX_ATTEMPTS;
+use towline::names::disguises;
 use towline::names::{RequestId, Sha256Hash};
 use towline::protocol::Dialect;
 use towline::record::{BadRecord, Record};
@@ -14,7 +20,14 @@ const DAY: u64 = 24 * 3600 * 1000;
 /// What stands before the first NUL is a record, behind it is what happens next.
 ///
 /// A record that is taken up names a file and no path, is written as it was read, and comes to an end whatever happens.
+/// Whatever is noted in the audit log is one line of it; whatever is done to the log, [`verify_whole`] says so.
 pub fn run(data: &[u8]) {
+    check_line(data);
+    check_log(Choices(data));
+    check_record(data);
+}
+
+fn check_record(data: &[u8]) {
     let (text, rest) = match data.iter().position(|byte| *byte == 0) {
         Some(at) => (&data[..at], &data[at + 1..]),
         None => (data, &[][..]),
@@ -28,6 +41,51 @@ pub fn run(data: &[u8]) {
     match Record::read(text, id) {
         Ok(record) => check(record, Choices(rest)),
         Err(bad) => assert_eq!(bad, BadRecord::NoFileName),
+    }
+}
+
+/// An event with any text is one line; a line that is read can be followed by one that is.
+fn check_line(data: &[u8]) {
+    let text = String::from_utf8_lossy(data);
+    let body = line::body(&serde_json::json!({ "event": "x", "text": text }));
+    assert!(!body.chars().any(disguises), "{body}");
+    let again: serde_json::Value = serde_json::from_str(&body).expect("it is JSON");
+    assert_eq!(again["text"], *text);
+    let last = match line::read(data) {
+        Some(head) if head.seq < u64::MAX - 1 => Link { seq: head.seq, hash: line::hash(data) },
+        Some(_) | None => Link::START,
+    };
+    let (line, link) = line::line(last, 5, &body);
+    let line = line.strip_suffix('\n').expect("it ends so").as_bytes();
+    assert!(!line.contains(&b'\n'));
+    let head = line::read(line).expect("what we write is read");
+    assert_eq!(head, Head { seq: last.seq + 1, prev: last.hash, event: "x" });
+    assert_eq!(link, Link { seq: head.seq, hash: line::hash(line) });
+}
+
+/// A log of four lines, to which somebody does something.
+fn check_log(mut choices: Choices<'_>) {
+    let (mut log, mut last) = (String::new(), Link::START);
+    for event in ["server_started", "pull_asked", "pull_ended", "server_stopped"] {
+        let body = line::body(&serde_json::json!({ "event": event }));
+        let (line, next) = line::line(last, 1_761_924_600_123, &body);
+        log.push_str(&line);
+        last = next;
+    }
+    let from = (usize::from(choices.byte()) << 2 | usize::from(choices.way(4))).min(log.len());
+    let to = from.saturating_add(choices.byte().into()).min(log.len());
+    let changed = [&log.as_bytes()[..from], choices.0, &log.as_bytes()[to..]].concat();
+    let found = verify_whole(Path::new("audit.jsonl"), &changed[..], Some(last.hash));
+    match found {
+        Ok(verified) => {
+            // Old lines may have been removed, and new ones have been written behind the last.
+            let head = verified.head.expect("what was looked for is there");
+            assert!(head.seq > last.seq || log.as_bytes().ends_with(&changed), "{changed:?}");
+        }
+        Err(broken) => {
+            assert_ne!(changed, log.as_bytes());
+            super::assert_one_line(&broken.to_string());
+        }
     }
 }
 
