@@ -117,7 +117,12 @@ impl Sending {
         session.sent(self.id, checksum);
         session.agent.sent_whole(pull);
         let sent = self.sent.get();
-        by_server!(session.agent, info, "upload_end {} computed={checksum} bytes={size} sent={sent}", self.id);
+        by_server!(
+            session.agent,
+            info,
+            "upload_end {} computed={checksum} bytes={size} sent={sent}",
+            self.id
+        );
         session.agent.taken.file_ended(self, "sent", sent, Some(checksum));
         session.say(&ToServer::UploadEnd { request_id: self.id, checksum, filesize: Some(size), attempt });
         Ok(())

@@ -124,8 +124,11 @@ pub fn relay(
     Ok(())
 }
 
-/// The request as the control plane gets it.
-fn rebuild(head: &Head, body: &[u8], caller: &Relayed) -> Result<Vec<u8>, HeadError> {
+/// The request as the control plane gets it: nothing in it is the caller's that could be read in two ways.
+///
+/// # Errors
+/// The answer that the caller gets when a header can't be relayed.
+pub fn rebuild(head: &Head, body: &[u8], caller: &Relayed) -> Result<Vec<u8>, HeadError> {
     let Head { method, target, minor, .. } = head;
     // The caller's own version: HTTP/1.0 must not be answered in chunks.
     let mut request = format!("{method} {target} HTTP/1.{minor}\r\n").into_bytes();

@@ -17,11 +17,19 @@ use crate::hash::hash_all;
 use crate::names::{RequestId, Sha256Hash};
 use crate::transfer::{Status, Transfer};
 
-/// Bytes of a file, first and last, both included.
+/// What of a file is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub enum Part {
+    /// All of it.
     Whole,
-    Range { first: u64, last: u64 },
+    /// These bytes, the last one included.
+    Range {
+        /// The first byte.
+        first: u64,
+        /// The last byte, which is in the file.
+        last: u64,
+    },
+    /// Bytes that the file does not have.
     Unsatisfiable,
 }
 
@@ -139,7 +147,7 @@ fn has_tag(list: &str, etag: &str) -> bool {
 }
 
 /// One range of bytes (RFC 9110, section 14.1.2). What is malformed, or more than one, is as if it were not there.
-fn parse_range(range: &str, size: u64) -> Part {
+pub fn parse_range(range: &str, size: u64) -> Part {
     let number = |text: &str| {
         text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten()
     };
@@ -164,7 +172,7 @@ fn parse_range(range: &str, size: u64) -> Part {
 }
 
 /// `Content-Disposition` for a name that a peer chose (RFC 6266 and RFC 8187): plain for old programs, and exact.
-fn disposition(name: &str) -> String {
+pub fn disposition(name: &str) -> String {
     let plain: String = name
         .chars()
         .map(|c| if (' '..='~').contains(&c) && !matches!(c, '"' | '\\' | '%') { c } else { '_' })

@@ -8,7 +8,7 @@ mod begin;
 mod callers;
 mod control;
 mod disk;
-mod file;
+pub mod file;
 mod gate;
 mod orders;
 mod parked;
