@@ -15,7 +15,7 @@ mod backlog;
 mod budget;
 mod chain;
 mod event;
-mod line;
+pub mod line;
 mod place;
 #[cfg(test)]
 mod tests;

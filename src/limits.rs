@@ -44,6 +44,8 @@ pub const MAX_ENDED_IDS: usize = 64;
 pub const MAX_OUTBOX_BYTES: usize = 1 << 20;
 /// Transfers that an agent runs at once, whatever a server asks.
 pub const MAX_AGENT_TRANSFERS: usize = 16;
+/// Messages of a server that an agent takes in a second: five hundred small pulls need some 1,500, and no sensible server asks for more. Each may cost an answer.
+pub const MAX_SERVER_MESSAGES_A_SECOND: u32 = 5000;
 /// Folders that an agent lists at once: one for each of a few operators, and one that has answered and not ended yet.
 pub const MAX_LISTINGS: usize = 4;
 /// Entries of a folder that an agent lists: it must fit a text message.
@@ -152,7 +154,7 @@ pub const MAX_HEAD_BYTES: usize = 16 << 10;
 pub const MAX_HEADERS: usize = 64;
 /// A request's body: a batch of clients fits.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
-/// Connections that are at the door or with the control plane, each with a thread. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 17 kB of ours.
+/// Connections that are at the door or with the control plane, each with a thread. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 22 kB, one with a head at its bound 38 kB.
 pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 /// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
 pub const ACCEPT_BACKLOG: i32 = 4096;
@@ -162,6 +164,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const COMPLAINTS_AT_ONCE: u32 = 10;
 /// How long no more is said then: a flood must not fill the disk as well; so it is at most a few hundred bytes a second.
 pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+/// Lines that a server makes an agent log in that time: a pull makes two or three; the rest is counted and left out.
+pub const MAX_LINES_BY_SERVER: u32 = 1000;
 /// The control plane's silence before and within an answer: the longest wait, and room for a slow disk.
 pub const RELAY_TIME: Duration = Duration::from_secs(MAX_WAIT_SECONDS + 30);
 /// What a refused caller may still take to read its answer and hang up.
@@ -250,6 +254,33 @@ pub const EARLIEST_CLOCK_MS: u64 = 1_735_689_600_000;
 pub const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
 /// A secret: it must fit the head of a request, and a URL where `TOKEN_IN_URL` is set.
 pub const MAX_SECRET_BYTES: usize = 1024;
+
+// Keys
+
+/// `KEYS_FILE`: ten thousand clients with two keys each have 6 MB.
+pub const MAX_KEYS_FILE_BYTES: u64 = 16 << 20;
+/// Patterns of one kind that a key has: they are looked at for each transfer in a list.
+pub const MAX_KEY_PATTERNS: usize = 256;
+/// How long a `keys` command waits for another one that changes the same file: each takes milliseconds.
+pub const KEYS_LOCK_TIME: Duration = Duration::from_secs(10);
+/// Between two looks whether that one is done.
+pub const KEYS_LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// What a file's times may be off: the steps in which the coarsest file system counts, FAT's.
+pub const FILE_TIME_STEP: Duration = Duration::from_secs(2);
+/// Wrong keys from one address that are answered at once: anybody mistypes.
+pub const FREE_FAILURES: u32 = 3;
+/// How long the answer to the next one is held back; each further one doubles it.
+pub const FIRST_HOLD: Duration = Duration::from_millis(100);
+/// The longest that an answer is held back: it keeps a thread and a descriptor of ours.
+pub const MAX_HOLD: Duration = Duration::from_secs(3);
+/// One wrong key is forgotten in this time: an agent that tries again once a minute never waits.
+pub const FAILURE_FORGOTTEN: Duration = Duration::from_secs(10);
+/// Wrong keys that are counted: all are forgotten after three minutes.
+pub const MAX_COUNTED_FAILURES: u32 = 18;
+/// Addresses whose wrong keys are counted, 64 bytes each; all others share one count.
+pub const MAX_FAILING_ADDRESSES: usize = 4096;
+/// Between two looks at a file that cannot be watched.
+pub const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 // The operator's command
 

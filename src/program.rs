@@ -37,6 +37,15 @@ fn print(text: &str) -> Exit {
     }
 }
 
+/// Says once, at the start, that this runs with more rights than it needs.
+fn warn_of_root(needs: &str) {
+    if rustix::process::geteuid().is_root() {
+        log::warn!(
+            "this runs as root, with the right to read and change all of this machine: give it a user of its own, {needs}, and no more"
+        );
+    }
+}
+
 /// `towline-server`, which is also `towline server`: a subcommand, or the server itself.
 pub fn server(args: impl Iterator<Item = OsString>) -> Exit {
     let mut args = args.peekable();
@@ -47,6 +56,7 @@ pub fn server(args: impl Iterator<Item = OsString>) -> Exit {
         given.no_arguments()?;
         let settings = ServerSettings::read(given)?;
         logging::start(settings.log_level);
+        warn_of_root("it needs to write UPLOAD_DIR and to read its own files");
         Ok(crate::server::run(settings))
     })
 }
@@ -57,6 +67,7 @@ pub fn agent(args: impl Iterator<Item = OsString>) -> Exit {
         given.no_arguments()?;
         let settings = AgentSettings::read(given)?;
         logging::start(settings.log_level);
+        warn_of_root("it needs to read what it shares");
         Ok(crate::agent::run(settings))
     })
 }

@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::names::Sha256Hash;
+use crate::names::{RequestId, Sha256Hash, printable};
 use crate::transfer::Transfer;
 
 /// A record: a transfer's JSON, with `idempotency` behind it when the request had a key.
@@ -17,6 +17,54 @@ pub struct Record {
     /// The request that it answers.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub idempotency: Option<Idempotency>,
+}
+
+/// Why a record is not taken up.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum BadRecord {
+    /// It is no JSON of a record.
+    NotARecord {
+        /// What the parser says.
+        why: String,
+    },
+    /// It is that of another transfer than its folder.
+    OfAnother {
+        /// That transfer.
+        id: RequestId,
+    },
+    /// Its `filename` could lead out of the folder of downloads.
+    NoFileName,
+}
+
+impl fmt::Display for BadRecord {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            BadRecord::NotARecord { why } => write!(f, "{}", printable(why)),
+            BadRecord::OfAnother { id } => write!(f, "it is that of {id}"),
+            BadRecord::NoFileName => f.write_str("its filename is no file name"),
+        }
+    }
+}
+
+impl std::error::Error for BadRecord {}
+
+impl Record {
+    /// Reads the record of transfer `id`, as it was found on the disk.
+    ///
+    /// # Errors
+    /// When it is damaged.
+    pub fn read(text: &[u8], id: RequestId) -> Result<Record, BadRecord> {
+        let record: Record =
+            serde_json::from_slice(text).map_err(|error| BadRecord::NotARecord { why: error.to_string() })?;
+        let Transfer { request_id, filename, .. } = &record.transfer;
+        if *request_id != id {
+            return Err(BadRecord::OfAnother { id: *request_id });
+        }
+        if filename.is_empty() || filename.contains('/') || filename.starts_with('.') {
+            return Err(BadRecord::NoFileName);
+        }
+        Ok(record)
+    }
 }
 
 /// A request that may be repeated: it is the same one when all three are equal.
@@ -102,6 +150,22 @@ mod tests {
         assert_eq!(serde_json::from_str::<Record>(&text).unwrap(), record);
         // Who goes back to the version before still reads its transfers.
         assert_eq!(serde_json::from_str::<Transfer>(&text).unwrap(), transfer);
+    }
+
+    #[test]
+    fn damaged_records() {
+        let id: RequestId = "5207f011-b9cf-4128-9058-5196a78c5f81".parse().unwrap();
+        let read = |text: &str, id| Record::read(text.as_bytes(), id);
+        assert!(read(OLD, id).is_ok());
+        assert_eq!(read(OLD, RequestId::from_random([1; 16])), Err(BadRecord::OfAnother { id }));
+        for name in ["", "../a.bin", "/a.bin", "x/a.bin", ".", "..", ".towline"] {
+            let text = OLD.replace("\"a.bin\"", &format!("\"{name}\""));
+            assert_eq!(read(&text, id), Err(BadRecord::NoFileName), "{name}");
+        }
+        for text in ["", "{", "[]", &OLD.replace("queued", "que\\nued"), &OLD[..100]] {
+            let bad = read(text, id).unwrap_err();
+            assert!(matches!(bad, BadRecord::NotARecord { .. }) && !bad.to_string().contains('\n'), "{bad}");
+        }
     }
 
     #[test]

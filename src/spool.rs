@@ -247,18 +247,8 @@ impl Spool {
     fn recover_one(&self, id: RequestId) -> Result<Recovered, String> {
         let folder = self.folder(id);
         let text = read_record(&folder.join(RECORD)).map_err(|error| format!("{RECORD}: {error}"))?;
-        let mut record: Record =
-            serde_json::from_slice(&text).map_err(|error| format!("{RECORD}: {error}"))?;
+        let mut record = Record::read(&text, id).map_err(|bad| format!("{RECORD}: {bad}"))?;
         let transfer = &mut record.transfer;
-        if transfer.request_id != id {
-            return Err(format!("{RECORD} is that of {}", transfer.request_id));
-        }
-        if transfer.filename.is_empty()
-            || transfer.filename.contains('/')
-            || transfer.filename.starts_with('.')
-        {
-            return Err(format!("{RECORD}: filename is no file name"));
-        }
         let was_published = transfer.status == Status::Verifying && self.is_published(transfer);
         if was_published {
             transfer.status = Status::Completed;

@@ -6,6 +6,7 @@
 mod audit;
 #[cfg(feature = "tls")]
 mod certs;
+mod keys;
 
 use std::ffi::OsString;
 use std::iter::Peekable;
@@ -22,6 +23,10 @@ struct Command {
 
 /// Each is named `towline-server <one word or two>`.
 static COMMANDS: &[Command] = &[
+    Command { program: &keys::ADD, work: keys::add },
+    Command { program: &keys::LIST, work: keys::list },
+    Command { program: &keys::REVOKE, work: keys::revoke },
+    Command { program: &keys::ROTATE, work: keys::rotate },
     Command { program: &audit::VERIFY, work: audit::verify },
     #[cfg(feature = "tls")]
     Command { program: &certs::INIT, work: certs::init },

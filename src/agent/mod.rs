@@ -5,7 +5,9 @@
 //! have a thread, and the stop that they ask for another.
 
 mod answers;
+mod ending;
 mod files;
+mod journal;
 mod listings;
 mod owner;
 mod sender;
@@ -29,8 +31,10 @@ use crate::random;
 use crate::settings::{AgentSettings, Secret};
 use crate::shares::Shares;
 use crate::signals;
+use ending::SessionEnd;
 use files::Files;
-use session::{Session, SessionEnd};
+use journal::Journal;
+use session::Session;
 use stop::Stopping;
 use taken::Taken;
 use tls::Tls;
@@ -44,6 +48,7 @@ struct Agent {
     /// What may leave, where the owner has set limits. It outlives a line.
     allowance: Option<Mutex<Allowance>>,
     started: Instant,
+    journal: Journal,
     stopping: Stopping,
     /// What secures the next line.
     tls: Mutex<Tls>,
@@ -114,6 +119,7 @@ impl Agent {
             pace,
             allowance,
             started: Instant::now(),
+            journal: Journal::new(),
             stopping: Stopping::default(),
             tls,
             taken,
@@ -122,7 +128,9 @@ impl Agent {
 
     fn warn_of_plain_text(&self) {
         let url = &self.settings.server_url;
-        if !url.is_secure && !url.is_loopback() {
+        // Behind a proxy, `localhost` is not this machine.
+        let stays_here = url.is_loopback() && self.settings.proxy.is_none();
+        if !url.is_secure && !stays_here {
             log::warn!(
                 "{}: without TLS, whoever sits on the way reads the secret and every file; use wss:// once the server has a certificate",
                 url.text

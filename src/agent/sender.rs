@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
 
 use super::files::Content;
+use super::journal::by_server;
 use super::session::Session;
 use crate::allowance::Pull;
 use crate::blocks::BlockHash;
@@ -97,7 +98,9 @@ impl Sending {
         let chunk = chunk_for(rates.into_iter().flatten().min(), self.chunk);
         let attempt = self.stated_attempt(session);
         let filename = content.name().to_owned();
-        log::info!(
+        by_server!(
+            session.agent,
+            info,
             "upload_start for {} filename={filename} size={size} attempt={} have={}",
             self.id,
             self.attempt,
@@ -113,8 +116,14 @@ impl Sending {
         let checksum = work.hasher.hash();
         session.sent(self.id, checksum);
         session.agent.sent_whole(pull);
-        log::info!("upload_end {} computed={checksum} bytes={size} sent={}", self.id, self.sent.get());
-        session.agent.taken.file_ended(self, "sent", self.sent.get(), Some(checksum));
+        let sent = self.sent.get();
+        by_server!(
+            session.agent,
+            info,
+            "upload_end {} computed={checksum} bytes={size} sent={sent}",
+            self.id
+        );
+        session.agent.taken.file_ended(self, "sent", sent, Some(checksum));
         session.say(&ToServer::UploadEnd { request_id: self.id, checksum, filesize: Some(size), attempt });
         Ok(())
     }
@@ -244,6 +253,7 @@ impl Work<'_> {
     /// A server that answers what was not asked can't be believed.
     fn give_up_line(&self, violation: &Violation) -> Quit {
         log::error!("the line is closed, the server broke the protocol: {violation}");
+        self.session.is_broken();
         self.session.outbox.close(close::POLICY, &violation.to_string());
         self.session.outbox.shut(); // the reader would wait for the server's close
         Quit::Gone

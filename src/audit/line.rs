@@ -26,15 +26,18 @@ impl Link {
 
 /// What a line says of itself.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Head<'l> {
-    pub(super) seq: u64,
-    pub(super) prev: Sha256Hash,
-    pub(super) event: &'l str,
+pub struct Head<'l> {
+    /// Its number.
+    pub seq: u64,
+    /// The hash of the line before.
+    pub prev: Sha256Hash,
+    /// What it is about.
+    pub event: &'l str,
 }
 
 /// An event as JSON, in one line whatever is in it: JSON escapes the control characters below U+0020; what else may pass
 /// for an end of line, or disguise one on a terminal, is escaped here. It stands within strings only.
-pub(super) fn body(event: &impl Serialize) -> String {
+pub fn body(event: &impl Serialize) -> String {
     let json = serde_json::to_string(event).expect("events hold strings and numbers only");
     if json.is_ascii() && !json.contains('\x7f') {
         return json;
@@ -51,7 +54,7 @@ pub(super) fn body(event: &impl Serialize) -> String {
 }
 
 /// The line behind `last`, with its line feed, and where the chain stands then.
-pub(super) fn line(last: Link, time: u64, body: &str) -> (String, Link) {
+pub fn line(last: Link, time: u64, body: &str) -> (String, Link) {
     let seq = last.seq + 1;
     let rest = body.strip_prefix('{').expect("an event is an object");
     let mut line = format!("{{\"seq\":{seq},\"time\":{time},\"prev\":\"{}\",{rest}", last.hash);
@@ -61,16 +64,17 @@ pub(super) fn line(last: Link, time: u64, body: &str) -> (String, Link) {
 }
 
 /// The hash of a line, without its line feed.
-pub(super) fn hash(line: &[u8]) -> Sha256Hash {
+pub fn hash(line: &[u8]) -> Sha256Hash {
     let mut hasher = Hasher::default();
     hasher.update(line);
     hasher.hash()
 }
 
 /// Reads a line, without its line feed; nothing when it is none that [`line`] could have written.
-pub(super) fn read(line: &[u8]) -> Option<Head<'_>> {
+pub fn read(line: &[u8]) -> Option<Head<'_>> {
     let text = std::str::from_utf8(line).ok()?;
     let (seq, rest) = number(text.strip_prefix("{\"seq\":")?)?;
+    seq.checked_add(1)?; // no line could follow
     let (_time, rest) = number(rest.strip_prefix(",\"time\":")?)?;
     let rest = rest.strip_prefix(",\"prev\":\"")?;
     let prev = rest.get(..64).filter(|prev| !prev.bytes().any(|digit| digit.is_ascii_uppercase()))?;
@@ -141,6 +145,7 @@ mod tests {
             "{}".to_owned(),
             good.replace("\"seq\":1", "\"seq\":01"),
             good.replace("\"seq\":1", "\"seq\":-1"),
+            good.replace("\"seq\":1", "\"seq\":18446744073709551615"),
             good.replace("\"seq\":1", "\"seq\":18446744073709551616"),
             good.replace("\"seq\"", "\"Seq\""),
             good.replace("\"time\":5", "\"time\":"),

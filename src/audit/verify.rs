@@ -160,6 +160,16 @@ pub fn verify_files(paths: &[PathBuf], expect: Option<Sha256Hash>) -> Result<Ver
     walk.end()
 }
 
+/// Verifies a log that is here whole, as that of the file `name`.
+///
+/// # Errors
+/// The first thing that is wrong.
+pub fn verify_whole(name: &Path, log: impl BufRead, expect: Option<Sha256Hash>) -> Result<Verified, Broken> {
+    let mut walk = Walk::new(expect);
+    walk.lines(name, log, Writing::Over)?;
+    walk.end()
+}
+
 /// Whether a file may grow while it is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Writing {
@@ -189,8 +199,12 @@ impl Walk {
     }
 
     fn file(&mut self, path: &Path, file: File, writing: Writing) -> Result<(), Broken> {
+        self.lines(path, BufReader::with_capacity(256 << 10, file), writing)
+    }
+
+    fn lines(&mut self, path: &Path, mut reader: impl BufRead, writing: Writing) -> Result<(), Broken> {
         self.found.files += 1;
-        let (mut reader, mut line, mut number) = (BufReader::with_capacity(256 << 10, file), Vec::new(), 0);
+        let (mut line, mut number) = (Vec::new(), 0);
         loop {
             number += 1;
             let read = read_line(&mut reader, &mut line, writing);

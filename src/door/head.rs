@@ -80,7 +80,8 @@ impl HeadError {
     /// Answers the caller, if there is one, and waits for it to hang up.
     pub fn refuse(&self, socket: &Stream) {
         match self {
-            HeadError::Quiet => {}
+            // Under TLS, an end that nobody told looks like a cut. Whoever is gone already misses nothing.
+            HeadError::Quiet => drop(socket.finish()),
             HeadError::Refused { status, error, message } => {
                 reply::refuse(socket, *status, error, message, &[]);
             }
@@ -102,34 +103,58 @@ pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> HeadError {
 /// # Errors
 /// [`HeadError::Quiet`] when the caller sent nothing or is gone; otherwise the answer that it gets.
 pub fn read_head(socket: &Stream, deadline: Instant) -> Result<Head, HeadError> {
-    let mut bytes = Vec::new();
-    let mut lines = Lines::default();
+    let mut arriving = Arriving::default();
     let mut chunk = [0; 4096];
     loop {
         match read_before(socket, &mut chunk, deadline) {
-            Ok(0) if bytes.is_empty() => return Err(HeadError::Quiet),
+            Ok(0) if arriving.is_empty() => return Err(HeadError::Quiet),
             Ok(0) => return Err(bad_request("the connection ended before the request's head did")),
-            Ok(count) => bytes.extend_from_slice(&chunk[..count]),
-            Err(error) if error.kind() == ErrorKind::TimedOut && !bytes.is_empty() => {
+            Ok(count) => {
+                if let Some(head) = arriving.take(&chunk[..count])? {
+                    return Ok(head);
+                }
+            }
+            Err(error) if error.kind() == ErrorKind::TimedOut && !arriving.is_empty() => {
                 return Err(refused(408, "timeout", "the request's head took too long"));
             }
             Err(_) => return Err(HeadError::Quiet),
         }
-        let end = lines.advance(&bytes)?;
+    }
+}
+
+/// A head that arrives in pieces: [`read_head`] without the socket.
+#[derive(Debug, Default)]
+pub struct Arriving {
+    bytes: Vec<u8>,
+    lines: Lines,
+}
+
+impl Arriving {
+    /// Whether nothing has arrived yet.
+    pub fn is_empty(&self) -> bool {
+        self.bytes.is_empty()
+    }
+
+    /// Takes the next piece; gives the head once its empty line is there, with what came behind it as its tail.
+    ///
+    /// # Errors
+    /// The answer that the caller gets.
+    pub fn take(&mut self, piece: &[u8]) -> Result<Option<Head>, HeadError> {
+        self.bytes.extend_from_slice(piece);
+        let end = self.lines.advance(&self.bytes)?;
         // The bound holds too when the head arrives whole.
-        if end.unwrap_or(bytes.len()) > limits::MAX_HEAD_BYTES {
+        if end.unwrap_or(self.bytes.len()) > limits::MAX_HEAD_BYTES {
             let most = limits::MAX_HEAD_BYTES;
             return Err(refused(431, "too large", format!("a request's head is at most {most} bytes")));
         }
-        if let Some(end) = end {
-            let tail = bytes.split_off(end);
-            return parse(&bytes, tail);
-        }
+        let Some(end) = end else { return Ok(None) };
+        let tail = self.bytes.split_off(end);
+        parse(&self.bytes, tail).map(Some)
     }
 }
 
 /// Looks for the end of a head that arrives in pieces, and refuses early what can never become one.
-#[derive(Default)]
+#[derive(Debug, Default)]
 struct Lines {
     /// Bytes looked at.
     seen: usize,

@@ -155,7 +155,7 @@ impl Hub {
         entry.dialect = Some(dialect);
         let transfer = &mut entry.transfer;
         transfer.status = Status::Requested;
-        transfer.attempts += 1;
+        transfer.attempts = transfer.attempts.saturating_add(1); // a damaged record may say anything
         transfer.bytes = 0;
         transfer.sha256 = None;
         transfer.started_at.get_or_insert(now.wall);

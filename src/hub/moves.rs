@@ -69,7 +69,7 @@ impl Hub {
             && is_at(entry, attempt, &[Status::Receiving])
         {
             entry.transfer.bytes += bytes;
-            entry.transfer.bytes_on_wire += on_wire;
+            entry.transfer.bytes_on_wire = entry.transfer.bytes_on_wire.saturating_add(on_wire);
         }
     }
 

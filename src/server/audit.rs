@@ -1,13 +1,15 @@
 //! What the server puts on record, and of whom. A line that the disk does not take waits in memory, and what it is about goes
 //! on: a full disk must not keep an operator from the shops.
 
+use std::net::SocketAddr;
+
 use tiny_http::{Method, Request};
 
 use super::Server;
 use super::begin::Origin;
-use super::control;
 use super::replies::Answer;
 use super::wish::Wanted;
+use super::{callers, control};
 use crate::audit::{About, Event, Who, cut};
 use crate::door::query::split_target;
 use crate::door::relay::PEER_HEADER;
@@ -28,7 +30,7 @@ impl Server {
         }
         let caller = match answer.status() {
             401 => control::header(request, PEER_HEADER).unwrap_or_default(),
-            _ => control::caller(request),
+            _ => callers::caller(self, request).map(|caller| caller.to_string()).unwrap_or_default(),
         };
         self.audit(&Event::Refused {
             who: Who::of(&caller),
@@ -37,6 +39,18 @@ impl Server {
             status: answer.status(),
             error,
             about: answer.what(),
+        });
+    }
+
+    /// A caller of the API without a key, or with a wrong one.
+    pub(super) fn audit_stranger(&self, peer: SocketAddr, method: &str, target: &str) {
+        self.audit(&Event::Refused {
+            who: Who::of(&peer.to_string()),
+            method: cut(method),
+            path: cut(split_target(target).0),
+            status: 401,
+            error: "unauthorized",
+            about: &About::default(),
         });
     }
 

@@ -8,7 +8,8 @@ use std::time::UNIX_EPOCH;
 use tiny_http::{Header, Method, Request, Response};
 
 use super::Server;
-use super::control::{Turn, caller, header};
+use super::callers::Caller;
+use super::control::{Turn, header};
 use super::replies::{self, Answer};
 use crate::audit::{Event, Who};
 use crate::encoding::base64;
@@ -16,18 +17,29 @@ use crate::hash::hash_all;
 use crate::names::{RequestId, Sha256Hash};
 use crate::transfer::{Status, Transfer};
 
-/// Bytes of a file, first and last, both included.
+/// What of a file is asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Part {
+pub enum Part {
+    /// All of it.
     Whole,
-    Range { first: u64, last: u64 },
+    /// These bytes, the last one included.
+    Range {
+        /// The first byte.
+        first: u64,
+        /// The last byte, which is in the file.
+        last: u64,
+    },
+    /// Bytes that the file does not have.
     Unsatisfiable,
 }
 
-pub(super) fn serve(server: &Arc<Server>, id: RequestId, request: &Request) -> Result<Turn, Answer> {
-    let Some(transfer) = server.ask(|hub| hub.transfer(id).cloned()) else {
-        return Err(replies::no_such_transfer());
-    };
+pub(super) fn serve(
+    server: &Arc<Server>,
+    caller: &Caller,
+    id: RequestId,
+    request: &Request,
+) -> Result<Turn, Answer> {
+    let transfer = caller.transfer(server, id)?;
     let (Status::Completed, Some(hash)) = (transfer.status, transfer.sha256) else {
         let message = format!("the transfer is {}; only a completed one has a file", transfer.status);
         return Err(Answer::error(409, "not complete", &message));
@@ -57,14 +69,14 @@ pub(super) fn serve(server: &Arc<Server>, id: RequestId, request: &Request) -> R
     }
     let headers = headers(&transfer, hash, &etag, part, size);
     let is_touched = is_touched(&transfer, &metadata);
-    let server = server.clone();
+    let (server, by) = (server.clone(), caller.to_string());
     Ok(Turn::Thread(Box::new(move |request| {
         if is_touched && hash_all(&file).map(|(now, _)| now).ok() != Some(hash) {
             server.audit_refusal(&request, &changed());
             return changed().send(request);
         }
         if *request.method() != Method::Head {
-            audit(&server, &transfer, part, &request);
+            audit(&server, &transfer, part, &by);
         }
         send(file, part, size, headers, request);
     })))
@@ -78,13 +90,13 @@ fn is_touched(transfer: &Transfer, metadata: &Metadata) -> bool {
 }
 
 /// On record before the first byte leaves.
-fn audit(server: &Server, transfer: &Transfer, part: Part, request: &Request) {
+fn audit(server: &Server, transfer: &Transfer, part: Part, by: &str) {
     let (first, last) = match part {
         Part::Range { first, last } => (Some(first), Some(last)),
         Part::Whole | Part::Unsatisfiable => (None, None),
     };
     server.audit(&Event::FileTaken {
-        who: Who::of(&caller(request)),
+        who: Who::of(by),
         client_id: &transfer.client_id,
         file_key: transfer.file_key.as_ref(),
         request_id: transfer.request_id,
@@ -120,6 +132,8 @@ fn headers(transfer: &Transfer, hash: Sha256Hash, etag: &str, part: Part, size: 
         ("ETag", etag.to_owned()),
         ("Repr-Digest", format!("sha-256=:{}:", base64(&hash.0))),
         ("Content-Disposition", disposition(name)),
+        // A shop's file is never a page of this server, whatever it holds.
+        ("X-Content-Type-Options", "nosniff".to_owned()),
     ];
     if let Part::Range { first, last } = part {
         headers.push(("Content-Range", format!("bytes {first}-{last}/{size}")));
@@ -133,7 +147,7 @@ fn has_tag(list: &str, etag: &str) -> bool {
 }
 
 /// One range of bytes (RFC 9110, section 14.1.2). What is malformed, or more than one, is as if it were not there.
-fn parse_range(range: &str, size: u64) -> Part {
+pub fn parse_range(range: &str, size: u64) -> Part {
     let number = |text: &str| {
         text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse::<u64>().ok()).flatten()
     };
@@ -158,7 +172,7 @@ fn parse_range(range: &str, size: u64) -> Part {
 }
 
 /// `Content-Disposition` for a name that a peer chose (RFC 6266 and RFC 8187): plain for old programs, and exact.
-fn disposition(name: &str) -> String {
+pub fn disposition(name: &str) -> String {
     let plain: String = name
         .chars()
         .map(|c| if (' '..='~').contains(&c) && !matches!(c, '"' | '\\' | '%') { c } else { '_' })

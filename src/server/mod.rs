@@ -5,9 +5,11 @@
 
 mod audit;
 mod begin;
+mod callers;
 mod control;
 mod disk;
-mod file;
+pub mod file;
+mod gate;
 mod orders;
 mod parked;
 mod receiving;
@@ -43,6 +45,7 @@ use crate::spool::Spool;
 use crate::stream::tls::Acceptor;
 use crate::transfer::Transfer;
 use disk::Unsaved;
+use gate::{Gate, LineKey};
 use parked::{Parked, Reply};
 
 pub use run::run;
@@ -50,6 +53,7 @@ pub use run::run;
 /// What all threads of the server share.
 struct Server {
     settings: ServerSettings,
+    gate: Gate,
     spool: Spool,
     audit: Log,
     /// Takes TLS connections, if this server does.
@@ -95,6 +99,8 @@ struct Refused {
     requests: Complaints,
     /// Agents.
     agents: Complaints,
+    /// Callers with a wrong key, or with one in the URL.
+    callers: Complaints,
     /// Messages of agents that are of no use.
     messages: Complaints,
 }
@@ -105,6 +111,8 @@ struct Link {
     generation: u64,
     outbox: Arc<Outbox>,
     pulse: Arc<Pulse>,
+    /// What it came in with.
+    key: LineKey,
 }
 
 /// An action, with what it takes to do it without the mutex.

@@ -9,17 +9,18 @@ use std::time::{Duration, Instant};
 
 use tiny_http::Request;
 
+use super::gate::Gate;
 use super::parked::Parked;
 use super::replies::{self, Answer};
 use super::room::{Room, room};
-use super::{Refused, Server, State, control, upgrade};
+use super::{Refused, Server, State, callers, control, upgrade};
 use crate::audit::{self, Event, Log};
 use crate::door::control_socket::ControlSocket;
 use crate::door::hall::{Hall, Ticket};
 use crate::door::head::HeadError;
 use crate::door::listener::{Admission, Listener, raise_descriptor_limit};
 use crate::door::query::split_target;
-use crate::door::{head, relay, reply};
+use crate::door::{head, reply};
 use crate::exit::Exit;
 use crate::hub::{Config, Hub};
 use crate::limits;
@@ -30,6 +31,7 @@ use crate::spool::{Recovered, Spool};
 use crate::stream::Stream;
 use crate::stream::tls::Acceptor;
 use crate::transfer::{Failure, FailureCode, Status};
+use crate::watch;
 
 /// What a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -53,6 +55,7 @@ pub fn run(settings: ServerSettings) -> Exit {
 
 fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let descriptors = raise_descriptor_limit();
+    let gate = Gate::new(&settings.access)?;
     let spool = Spool::open(&settings.upload_dir)
         .map_err(|error| format!("UPLOAD_DIR={}: {error}", settings.upload_dir.display()))?;
     let tls = match settings.tls.clone() {
@@ -79,7 +82,7 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let ws_path = settings.ws_path.clone();
     let audit = Log::new(&spool.state_dir().join(audit::SERVERS), settings.audit_rotate_bytes)
         .map_err(|error| format!("no audit log: {error}"))?;
-    let server = Arc::new(Server::new(settings, spool, audit, tls, room));
+    let server = Arc::new(Server::new(settings, gate, spool, audit, tls, room));
     server.audit(&Event::ServerStarted { version: env!("CARGO_PKG_VERSION"), port });
     server.audit.log_head();
     server.warn_of_a_full_disk();
@@ -91,6 +94,14 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     if let Some(days) = server.settings.keep_downloads_days {
         let keeper = server.clone();
         spawn("retention", move || keeper.keep_downloads(days))?;
+    }
+    if let Some(path) = server.gate.file() {
+        let (paths, keeper) = (vec![path.to_owned()], server.clone());
+        let look = move || {
+            keeper.look_at_keys();
+        };
+        let watch = move || match watch::watch(&paths, look) {};
+        spawn("watch keys", watch)?;
     }
     let (control, socket) = control;
     let control = Arc::new(control);
@@ -158,23 +169,14 @@ fn meet(
             let message = "this port is for agents only; REST is served on CONTROL_LISTEN";
             reply::refuse(&socket, 404, "not found", message, &[]);
         }
-        Serves::Everything | Serves::RestOnly => match relay::read_body(&socket, &head, deadline) {
-            Ok(body) => {
-                ticket.vouch(); // it is answered now, and the number of those is bounded by itself
-                let Some(_ticket) = server.relays.enter() else {
-                    return reply::refuse(&socket, 503, "busy", "too many requests at once; try again", &[]);
-                };
-                if let Err(error) = relay::relay(&socket, &head, &body, control, peer) {
-                    log::debug!("{peer} went before it had its answer: {error}");
-                }
-            }
-            Err(error) => turn_back(server, &socket, peer, &error),
-        },
+        Serves::Everything | Serves::RestOnly => {
+            callers::serve(server, control, &socket, peer, &head, &ticket, deadline);
+        }
     }
 }
 
 /// Answers who made no request that is taken.
-fn turn_back(server: &Server, socket: &Stream, peer: SocketAddr, error: &HeadError) {
+pub(super) fn turn_back(server: &Server, socket: &Stream, peer: SocketAddr, error: &HeadError) {
     if let HeadError::Refused { status, message, .. } = error {
         server.refused.requests.about(format_args!("{peer} refused: {status}: {}", printable(message)));
     }
@@ -218,7 +220,14 @@ fn first_byte(socket: &TcpStream, deadline: Instant) -> io::Result<u8> {
 }
 
 impl Server {
-    fn new(settings: ServerSettings, spool: Spool, audit: Log, tls: Option<Acceptor>, room: Room) -> Server {
+    fn new(
+        settings: ServerSettings,
+        gate: Gate,
+        spool: Spool,
+        audit: Log,
+        tls: Option<Acceptor>,
+        room: Room,
+    ) -> Server {
         let hub = Hub::new(Config {
             max_concurrent: settings.max_concurrent_transfers,
             max_per_client: settings.max_transfers_per_client,
@@ -240,6 +249,7 @@ impl Server {
         };
         Server {
             settings,
+            gate,
             spool,
             audit,
             tls,

@@ -5,10 +5,12 @@
 //! and has a deadline. Every program, thread and folder goes away with the value that owns it.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod addresses;
 pub mod agent;
 pub mod audit;
 #[cfg(feature = "tls")]
 pub mod authority;
+pub mod beside;
 pub mod connect_proxy;
 pub mod fault_proxy;
 pub mod files;

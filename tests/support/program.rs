@@ -20,6 +20,8 @@ struct Output {
 #[derive(Default)]
 struct Captured {
     lines: Vec<String>,
+    /// All of it, to the byte.
+    bytes: Vec<u8>,
     ended_streams: u8,
 }
 
@@ -52,21 +54,20 @@ impl Program {
         settings: &[(&str, &str)],
         dir: &Path,
     ) -> Program {
-        let mut child = Command::new(exe)
-            .args(args)
-            .env_clear()
-            .envs(settings.iter().copied())
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut command = Command::new(exe);
+        command.args(args).env_clear().envs(settings.iter().copied()).current_dir(dir);
+        Program::spawn(name, command).expect("the program starts")
+    }
+
+    /// The same of a command that is made, as of another user.
+    pub fn spawn(name: &'static str, mut command: Command) -> std::io::Result<Program> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
         let output = Arc::new(Output::default());
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
         let readers = vec![read_lines(stdout, &output), read_lines(stderr, &output)];
-        Program { name, child, output, readers }
+        Ok(Program { name, child, output, readers })
     }
 
     /// Waits for a line that contains `part`, and returns it whole.
@@ -101,6 +102,11 @@ impl Program {
     /// Everything printed so far.
     pub fn output(&self) -> String {
         self.output.captured.lock().expect("no reader panicked").lines.join("\n")
+    }
+
+    /// The same to the byte.
+    pub fn raw_output(&self) -> Vec<u8> {
+        self.output.captured.lock().expect("no reader panicked").bytes.clone()
     }
 
     /// Ends it without a chance to tidy up.
@@ -185,7 +191,10 @@ fn read_lines(stream: impl Read + Send + 'static, output: &Arc<Output>) -> JoinH
         let mut line = Vec::new();
         while stream.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            output.captured.lock().expect("no waiter panicked").lines.push(text);
+            let mut captured = output.captured.lock().expect("no waiter panicked");
+            captured.lines.push(text);
+            captured.bytes.extend_from_slice(&line);
+            drop(captured);
             output.changed.notify_all();
             line.clear();
         }

@@ -23,6 +23,8 @@ pub struct Server {
     pub port: u16,
     /// `UPLOAD_DIR`.
     pub uploads: PathBuf,
+    /// The key that every call is made with.
+    pub key: String,
     /// The file of the authority that signed its certificate, where it speaks TLS.
     pub ca: Option<PathBuf>,
     home: TempDir,
@@ -39,10 +41,16 @@ impl Server {
     #[track_caller]
     pub fn start_in(home: TempDir, settings: &[(&str, &str)]) -> Server {
         let (program, uploads) = launch(&home, settings);
+        Server::of(program, uploads, home)
+    }
+
+    /// One that a test has started, when it is ready.
+    #[track_caller]
+    pub fn of(program: Program, uploads: PathBuf, home: TempDir) -> Server {
         let line = program.wait_line("Server running on port ");
         let port = line.rsplit(' ').next().and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
-        Server { program, port, uploads, ca: None, home }
+        Server { program, port, uploads, key: SECRET.to_owned(), ca: None, home }
     }
 
     /// Starts it with TLS: `settings` hold its certificate, for 127.0.0.1, which the authority in the file `ca` has signed.
@@ -109,7 +117,19 @@ impl Server {
 
     /// The same, for the test to read the answer when it likes.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Wire {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {SECRET}\r\n");
+        self.send_with(&self.key, method, path, headers, body)
+    }
+
+    /// The same with another key.
+    pub fn send_with(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Wire {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }

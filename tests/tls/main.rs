@@ -3,7 +3,10 @@
 #![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
 
 mod certs;
+mod duplex;
+mod handshakes;
 mod operator;
 mod secured;
 #[path = "../support/mod.rs"]
 mod support;
+mod trust;

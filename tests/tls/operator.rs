@@ -58,7 +58,7 @@ fn who_is_believed() {
         {
             let (text, code) = told(args, &[env, &[("SERVER", url.as_str())]].concat());
             assert!(
-                text.contains(&format!("no secure connection to {url}: ")) && text.contains(wanted),
+                text.contains(&format!("no secure connection to {url}: ")) && text.contains(advice),
                 "{text}"
             );
             assert_eq!(code, 1);

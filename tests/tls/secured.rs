@@ -17,7 +17,7 @@ fn an_agent_is_pulled_from_by_tls() {
     let settings = [("TLS_CERT", own.certificate.as_str()), ("TLS_KEY", own.key.as_str())];
     let server = Server::start_secure(Path::new(authority.ca()), &settings);
     let home = TempDir::new();
-    let content = files::random_file(&home.join("file"), 3_000_001, 1);
+    let content = files::random_file(&home.join("file"), 1, 3_000_001);
     let _agent = Agent::serving(&server, "shop-001", home, &[("TLS_CA", authority.ca())]);
     server.assert_verified(&id(&server.pull("shop-001", &json!({}))), &content);
 }

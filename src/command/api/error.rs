@@ -33,6 +33,8 @@ pub(super) enum Fault {
     /// It was, or a part of it, and its answer did not come.
     Lost(String),
     NotAuthorised,
+    /// The key is valid, and lacks what this takes.
+    Forbidden(String),
     NoSuchClient,
     NoSuchTransfer,
     Refused {
@@ -52,6 +54,7 @@ pub(super) fn refusal(status: u16, about: About, text: &str) -> Fault {
     }
     let said: Result<Said, _> = serde_json::from_str(text);
     match (status, about, said) {
+        (403, _, Ok(said)) if said.error == "forbidden" => Fault::Forbidden(said.message),
         (401 | 403, _, _) => Fault::NotAuthorised,
         (404, About::Client, Ok(_)) => Fault::NoSuchClient,
         (404, About::Transfer, Ok(_)) => Fault::NoSuchTransfer,
@@ -66,7 +69,7 @@ impl ApiError {
     pub fn exit(&self) -> Exit {
         use Fault::{Insecure, Lost, Malformed, NoSuchTransfer, Refused, Unreachable};
         match self.fault {
-            Fault::NotAuthorised => Exit::NotAuthorised,
+            Fault::NotAuthorised | Fault::Forbidden(_) => Exit::NotAuthorised,
             Fault::NoSuchClient => Exit::NoSuchClient,
             Refused { status: 400, .. } => Exit::BadUsage, // the server found what we did not look for
             Unreachable(_) | Insecure(_) | Lost(_) | NoSuchTransfer | Refused { .. } | Malformed(_) => {
@@ -82,6 +85,7 @@ impl ApiError {
             Fault::Refused { status, .. } => matches!(status, 429 | 502 | 503 | 504),
             Fault::Insecure(_)
             | Fault::NotAuthorised
+            | Fault::Forbidden(_)
             | Fault::NoSuchClient
             | Fault::NoSuchTransfer
             | Fault::Malformed(_) => false,
@@ -96,6 +100,7 @@ impl ApiError {
             Fault::Unreachable(_)
             | Fault::Insecure(_)
             | Fault::NotAuthorised
+            | Fault::Forbidden(_)
             | Fault::NoSuchClient
             | Fault::NoSuchTransfer
             | Fault::Malformed(_) => false,
@@ -120,6 +125,7 @@ impl fmt::Display for ApiError {
             Fault::NotAuthorised => {
                 write!(f, "{server} does not accept the key; is API_KEY, or AUTH_SECRET, that of the server?")
             }
+            Fault::Forbidden(lack) => write!(f, "{server} forbids it: {}", printable(lack)),
             Fault::NoSuchClient => {
                 write!(f, "it is not connected to {server}; `towline clients` lists those that are")
             }
@@ -151,6 +157,13 @@ mod tests {
         for (status, about, text, exit, wanted) in [
             (401, About::Client, "", Exit::NotAuthorised, "does not accept the key"),
             (403, About::Transfer, json, Exit::NotAuthorised, "does not accept the key"),
+            (
+                403,
+                About::Transfer,
+                r#"{"error":"forbidden","message":"the key of nightly lacks the scope pull"}"#,
+                Exit::NotAuthorised,
+                "http://h:1 forbids it: the key of nightly lacks the scope pull",
+            ),
             (404, About::Client, r#"{"error":"not connected"}"#, Exit::NoSuchClient, "`towline clients`"),
             (404, About::Transfer, json, Exit::Failed, "`towline transfers`"),
             (404, About::Client, "<html>", Exit::Failed, "is SERVER right?"),

@@ -7,11 +7,10 @@ use crate::door::tests::pair;
 
 /// What becomes of `bytes` when they arrive `step` at a time.
 fn read(bytes: &[u8], step: usize) -> Result<Head, HeadError> {
-    let mut lines = Lines::default();
-    for end in (step..bytes.len() + step).step_by(step) {
-        let here = &bytes[..end.min(bytes.len())];
-        if let Some(end) = lines.advance(here)? {
-            return parse(&here[..end], here[end..].to_vec());
+    let mut arriving = Arriving::default();
+    for piece in bytes.chunks(step) {
+        if let Some(head) = arriving.take(piece)? {
+            return Ok(head);
         }
     }
     Err(HeadError::Quiet) // more was due

@@ -26,6 +26,25 @@ fn after_a_restart() {
 }
 
 #[test]
+fn counts_in_a_damaged_record_that_leave_no_room() {
+    let mut before = Hub::new(config());
+    before.join("a", Dialect::V2, at(0));
+    before.order(1, "a", at(0));
+    let mut record = before.record(id(1)).unwrap();
+    (record.transfer.attempts, record.transfer.bytes_on_wire) = (u32::MAX, u64::MAX);
+    let mut hub = Hub::new(config());
+    hub.restore(record, 0, failure(FailureCode::ServerRestarted), at(2));
+    let (generation, actions) = hub.join("a", Dialect::V2, at(3));
+    assert_eq!(requested(&actions), [id(1)]);
+    hub.begin(id(1), u32::MAX, String::new(), 400);
+    hub.covered(id(1), u32::MAX, 100, 100);
+    hub.disconnect(&client("a"), generation, 0, at(4));
+    hub.attempt_failed(id(1), u32::MAX, failure(FailureCode::ClientDisconnected), at(4));
+    hub.check();
+    assert_eq!(hub.status(1), Status::Failed, "it has had all its attempts");
+}
+
+#[test]
 fn old_transfers_are_forgotten_in_the_order_in_which_they_ended() {
     let mut hub = Hub::new(Config { keep_transfers: 1, ..config() });
     hub.join("a", Dialect::V2, at(0));

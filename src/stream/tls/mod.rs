@@ -93,8 +93,13 @@ impl Session {
         if count == 0 {
             let mut connection = lock(&self.connection);
             connection.read_tls(&mut io::empty())?;
-            // The end of the stream, if the peer has said so; otherwise an error: somebody cut it.
-            return connection.reader().read(out);
+            return match connection.reader().read(out) {
+                // Nobody has said that this is the end: somebody may have cut it off.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    Err(io::Error::new(ErrorKind::UnexpectedEof, "closed without a word"))
+                }
+                done => done,
+            };
         }
         unread.extend_from_slice(&buffer[..count]);
         self.open(&mut unread, out)?.ok_or_else(|| ErrorKind::WouldBlock.into())
@@ -228,7 +233,13 @@ fn advice(error: &rustls::Error) -> &'static str {
             "; what answers there does not speak TLS: is the port right, or is it a server without TLS?"
         }
         Error::AlertReceived(
-            Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateExpired | Alert::CertificateUnknown,
+            Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRevoked
+            | Alert::UnsupportedCertificate
+            | Alert::DecryptError,
         ) => {
             "; the peer does not take the certificate of this side: see TLS_CERT here, TLS_CA or TLS_CLIENT_CA there"
         }
