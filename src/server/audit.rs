@@ -13,6 +13,7 @@ use super::{callers, control};
 use crate::audit::{About, Event, Who, cut};
 use crate::door::query::split_target;
 use crate::door::relay::PEER_HEADER;
+use crate::keys::key::holds_key;
 use crate::names::{ClientId, RequestId};
 
 impl Server {
@@ -35,7 +36,7 @@ impl Server {
         self.audit(&Event::Refused {
             who: Who::of(&caller),
             method: cut(request.method().as_str()),
-            path: cut(path),
+            path: shown(path),
             status: answer.status(),
             error,
             about: answer.what(),
@@ -47,7 +48,7 @@ impl Server {
         self.audit(&Event::Refused {
             who: Who::of(&peer.to_string()),
             method: cut(method),
-            path: cut(split_target(target).0),
+            path: shown(split_target(target).0),
             status: 401,
             error: "unauthorized",
             about: &About::default(),
@@ -91,6 +92,11 @@ impl Server {
         let who = Who::of(&origin.requested_by);
         self.audit(&Event::Refused { who, method: "POST", path: "/downloads", status, error, about: &about });
     }
+}
+
+/// A path as it may be shown: no key is in it.
+fn shown(path: &str) -> &str {
+    if holds_key(path) { "(not shown: it holds a key)" } else { cut(path) }
 }
 
 /// Whether a request only looks at what the server knows: programs ask again and again, until there is something.

@@ -42,13 +42,15 @@ pub(super) fn one(
     let wait = control::number(query, "wait", limits::MAX_WAIT_SECONDS)?;
     let key = idempotency_key(request)?;
     let wanted = wish::read_one(&body(request)?)?;
-    caller.operator.reach_file(wanted.file_key.as_ref()).map_err(|lack| forbidden(&lack))?;
+    let about = || {
+        let (client_id, file_key) = (Some(client.clone()), Some(wanted.file_key.clone()));
+        About { client_id, file_key, ..About::default() }
+    };
+    let reach = caller.operator.reach_file(wanted.file_key.as_ref());
+    reach.map_err(|lack| forbidden(&lack).about(about()))?;
     let hash = wanted.fingerprint(&format!("POST /download/{client}"), None);
     let origin = Origin::new(caller, key, hash);
-    let begun = begin(server, &client, &wanted, &origin).map_err(|why| {
-        let (client_id, file_key) = (Some(client.clone()), Some(wanted.file_key.clone()));
-        why.answer().about(About { client_id, file_key, ..About::default() })
-    })?;
+    let begun = begin(server, &client, &wanted, &origin).map_err(|why| why.answer().about(about()))?;
     let accepted = |transfer| Answer::json(202, &replies::accepted(transfer));
     Ok(match (begun, wait) {
         (Begun::Now(transfer), None) => Turn::Answer(accepted(&transfer)),
@@ -64,17 +66,17 @@ pub(super) fn one(
 pub(super) fn many(server: &Arc<Server>, caller: &Caller, request: &mut Request) -> Result<Turn, Answer> {
     let key = idempotency_key(request)?;
     let (choice, wanted) = wish::read_many(&body(request)?)?;
-    caller.operator.reach_file(wanted.file_key.as_ref()).map_err(|lack| forbidden(&lack))?;
+    let about = About { file_key: Some(wanted.file_key.clone()), ..About::default() };
+    if let Err(lack) = caller.operator.reach_file(wanted.file_key.as_ref()) {
+        return Err(forbidden(&lack).about(about));
+    }
     let hash = wanted.fingerprint("POST /downloads", Some(&choice));
     let batch_id = random::request_id();
     let origin = Origin { batch_id: Some(batch_id), ..Origin::new(caller, key, hash) };
     let (server, caller) = (server.clone(), caller.clone());
     Ok(Turn::Thread(Box::new(move |request| {
         let answer = begin_all(&server, &caller, &choice, &wanted, &origin);
-        let answer = answer.unwrap_or_else(|why| {
-            let file_key = Some(wanted.file_key.clone());
-            why.answer().about(About { file_key, ..About::default() })
-        });
+        let answer = answer.unwrap_or_else(|why| why.answer().about(about));
         server.audit_refusal(&request, &answer);
         answer.send(request);
     })))
