@@ -281,16 +281,16 @@ fn one_transfer(
     id: RequestId,
     query: &[(String, String)],
 ) -> Result<Turn, Answer> {
-    // Once it has ended a cancel is only refused.
-    if !caller.transfer(server, id)?.status.is_final() {
-        server.audit(&Event::CancelAsked { who: Who::of(&caller.to_string()), request_id: id });
-    }
+    caller.transfer(server, id)?;
     let seconds = number(query, "wait", limits::MAX_WAIT_SECONDS)?.unwrap_or(0);
     Ok(Turn::Park(id, Wants::State, seconds))
 }
 
 fn end(server: &Server, caller: &Caller, id: RequestId) -> Result<Turn, Answer> {
-    caller.transfer(server, id)?;
+    // Once it has ended a cancel is only refused.
+    if !caller.transfer(server, id)?.status.is_final() {
+        server.audit(&Event::CancelAsked { who: Who::of(&caller.to_string()), request_id: id });
+    }
     let mut refused = None;
     server.act(|hub, now| {
         hub.cancel(id, now).unwrap_or_else(|why| {
