@@ -219,6 +219,13 @@ impl Open {
     }
 }
 
+impl Drop for Open {
+    /// The thread that syncs may still have the file, and with it the lock, when it is to be opened again.
+    fn drop(&mut self) {
+        let _goes_with_the_file = self.file.unlock();
+    }
+}
+
 impl Found {
     fn in_words(&self) -> String {
         match self {
