@@ -10,6 +10,7 @@
 //!   ends its accept thread for good on an error. So it only ever meets requests that were rebuilt here from
 //!   a head that was read whole, under a deadline, and a body that is here already.
 //! - One request a connection. Nothing of what a caller says about itself (`X-Forwarded-For`) passes.
+//! - A caller that has not proven who it is makes way for others ([`hall`]).
 //! - Every wait for a caller has an end: a deadline for what it sends, a timeout for what it does not take.
 //! - What is ambiguous is refused, never repaired: two readers of one request must not disagree.
 //!

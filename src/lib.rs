@@ -5,10 +5,10 @@
 //!
 //! | floor | modules |
 //! |---|---|
-//! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`] |
+//! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`], [`glob`] |
 //! | 1 protocol | [`protocol`] |
-//! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`], [`allowance`] |
-//! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`shares`], [`settings`], [`complaints`] |
+//! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`], [`allowance`], [`keys`] |
+//! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`shares`], [`settings`], [`complaints`], [`watch`] |
 //! | 4 shells | [`server`], [`admin`], [`agent`], [`command`] |
 
 pub mod admin;
@@ -23,9 +23,11 @@ pub mod complaints;
 pub mod door;
 pub mod encoding;
 pub mod exit;
+pub mod glob;
 pub mod hash;
 pub mod hub;
 pub mod inbound;
+pub mod keys;
 pub mod limits;
 pub mod line;
 pub mod logging;
@@ -44,3 +46,4 @@ pub mod signals;
 pub mod spool;
 pub mod stream;
 pub mod transfer;
+pub mod watch;

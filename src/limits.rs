@@ -150,7 +150,7 @@ pub const MAX_HEAD_BYTES: usize = 16 << 10;
 pub const MAX_HEADERS: usize = 64;
 /// A request's body: a batch of clients fits.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
-/// Connections that are at the door or with the control plane, each with a thread. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 17 kB of ours.
+/// Connections that are at the door or with the control plane, each with a thread. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 22 kB, one with a head at its bound 38 kB.
 pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 /// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
 pub const ACCEPT_BACKLOG: i32 = 4096;
@@ -230,10 +230,17 @@ pub const TLS_READ_BYTES: usize = 16 << 10;
 pub const MAX_PEM_BYTES: u64 = 4 << 20;
 /// Between two looks, as connections come, whether certificates have changed.
 pub const CERTIFICATE_LOOK_PAUSE: Duration = Duration::from_secs(1);
-/// Names of one client's certificate that are looked at.
+/// Names of one certificate: those of a client's that are looked at, those that a server's is made for.
 pub const MAX_CERTIFICATE_NAMES: usize = 64;
 /// A URI in a client's certificate that begins so names a client id: ids may have letters that a DNS name may not.
 pub const CLIENT_URI_SCHEME: &str = "towline:";
+
+/// Days that a certificate of `towline-server certs` holds: programs of some makers take none that hold for longer, and a key that was lost has an end.
+pub const MAX_CERTIFICATE_DAYS: u64 = 825;
+/// Days that its authority holds: each machine has a copy, so it is what is renewed least; longer than any that it signs.
+pub const AUTHORITY_DAYS: u64 = 3650;
+/// A clock that stands before this (2025, in milliseconds since 1970) was never set: what it dates would have expired long ago.
+pub const EARLIEST_CLOCK_MS: u64 = 1_735_689_600_000;
 
 // Settings
 
@@ -241,6 +248,33 @@ pub const CLIENT_URI_SCHEME: &str = "towline:";
 pub const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
 /// A secret: it must fit the head of a request, and a URL where `TOKEN_IN_URL` is set.
 pub const MAX_SECRET_BYTES: usize = 1024;
+
+// Keys
+
+/// `KEYS_FILE`: ten thousand clients with two keys each have 6 MB.
+pub const MAX_KEYS_FILE_BYTES: u64 = 16 << 20;
+/// Patterns of one kind that a key has: they are looked at for each transfer in a list.
+pub const MAX_KEY_PATTERNS: usize = 256;
+/// How long a `keys` command waits for another one that changes the same file: each takes milliseconds.
+pub const KEYS_LOCK_TIME: Duration = Duration::from_secs(10);
+/// Between two looks whether that one is done.
+pub const KEYS_LOCK_PAUSE: Duration = Duration::from_millis(20);
+/// What a file's times may be off: the steps in which the coarsest file system counts, FAT's.
+pub const FILE_TIME_STEP: Duration = Duration::from_secs(2);
+/// Wrong keys from one address that are answered at once: anybody mistypes.
+pub const FREE_FAILURES: u32 = 3;
+/// How long the answer to the next one is held back; each further one doubles it.
+pub const FIRST_HOLD: Duration = Duration::from_millis(100);
+/// The longest that an answer is held back: it keeps a thread and a descriptor of ours.
+pub const MAX_HOLD: Duration = Duration::from_secs(3);
+/// One wrong key is forgotten in this time: an agent that tries again once a minute never waits.
+pub const FAILURE_FORGOTTEN: Duration = Duration::from_secs(10);
+/// Wrong keys that are counted: all are forgotten after three minutes.
+pub const MAX_COUNTED_FAILURES: u32 = 18;
+/// Addresses whose wrong keys are counted, 64 bytes each; all others share one count.
+pub const MAX_FAILING_ADDRESSES: usize = 4096;
+/// Between two looks at a file that cannot be watched.
+pub const LOOK_PAUSE: Duration = Duration::from_secs(1);
 
 // The operator's command
 

@@ -16,7 +16,7 @@ pub use download::{download_name, is_download_name};
 
 /// Why a name was refused; the text says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct BadName(&'static str);
+pub struct BadName(pub(crate) &'static str);
 
 impl fmt::Display for BadName {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -26,7 +26,7 @@ impl fmt::Display for BadName {
 
 impl std::error::Error for BadName {}
 
-fn is_label(text: &str) -> bool {
+pub(crate) fn is_label(text: &str) -> bool {
     (1..=limits::MAX_LABEL_BYTES).contains(&text.len())
         && !text.starts_with(['.', '-'])
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'_' | b'-'))

@@ -3,6 +3,10 @@
 //!
 //! A subcommand's name is one word or two. Results go to stdout; what went wrong is printed once, in one line.
 
+#[cfg(feature = "tls")]
+mod certs;
+mod keys;
+
 use std::ffi::OsString;
 use std::iter::Peekable;
 
@@ -17,7 +21,18 @@ struct Command {
 }
 
 /// Each is named `towline-server <one word or two>`.
-static COMMANDS: &[Command] = &[];
+static COMMANDS: &[Command] = &[
+    Command { program: &keys::ADD, work: keys::add },
+    Command { program: &keys::LIST, work: keys::list },
+    Command { program: &keys::REVOKE, work: keys::revoke },
+    Command { program: &keys::ROTATE, work: keys::rotate },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::INIT, work: certs::init },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::CLIENT, work: certs::client },
+    #[cfg(feature = "tls")]
+    Command { program: &certs::SERVER, work: certs::server },
+];
 
 impl Command {
     fn words(&self) -> impl Iterator<Item = &'static str> {

@@ -1,21 +1,24 @@
 //! The client of the REST API (CONTRACT §3). The only file that names `ureq`.
 //!
 //! Every error says what we were doing, with which server, and what to do next; it is printed once, by whoever
-//! gives up. No proxy is used, no redirect is followed: the key goes to `SERVER` and nowhere else.
+//! gives up. With `https://` the server proves who it is, always. No proxy is used, no redirect is followed: the key goes to `SERVER` and nowhere else.
 
 mod error;
 
 use std::io::{self, Read};
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use ureq::http::{Method, Request, Response};
+use ureq::tls::{Certificate, RootCerts, TlsConfig};
 use ureq::{Agent, Body, Timeout};
 
 use crate::limits;
 use crate::names::{ClientId, FileKey, RequestId};
-use crate::settings::OperatorSettings;
+use crate::settings::{OperatorSettings, UsageError};
+use crate::stream::tls;
 use crate::transfer::Transfer;
 use error::{About, Fault, refusal};
 
@@ -94,7 +97,10 @@ impl Call<'_> {
 
 impl Api {
     /// A client for the server of `settings`. Nothing is sent yet.
-    pub fn new(settings: OperatorSettings) -> Api {
+    ///
+    /// # Errors
+    /// When `TLS_CA` is needed and can't be used.
+    pub fn new(settings: OperatorSettings) -> Result<Api, UsageError> {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             .max_redirects(0)
@@ -106,8 +112,9 @@ impl Api {
             .timeout_send_request(Some(limits::CALL_TIME))
             .timeout_send_body(Some(limits::CALL_TIME))
             .timeout_per_read(Some(limits::ANSWER_TIME))
+            .tls_config(TlsConfig::builder().root_certs(authorities(&settings)?).build())
             .build();
-        Api { agent: config.new_agent(), settings }
+        Ok(Api { agent: config.new_agent(), settings })
     }
 
     /// The answer to a GET as it came, for `--json`.
@@ -232,9 +239,26 @@ impl Api {
     }
 }
 
+/// Who may have signed the server's certificate.
+fn authorities(settings: &OperatorSettings) -> Result<RootCerts, UsageError> {
+    match &settings.tls_ca {
+        Some(path) if settings.server.starts_with("https:") => {
+            let found = tls::authorities("TLS_CA", path).map_err(|wanted| UsageError::Argument { wanted })?;
+            let found = found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
+            Ok(RootCerts::Specific(Arc::new(found)))
+        }
+        Some(_) | None => Ok(RootCerts::WebPki),
+    }
+}
+
 /// What it means that there is no answer. Only what fails before the connection is open is certain to be without effect.
 fn fault(error: ureq::Error) -> Fault {
     use io::ErrorKind::{AddrNotAvailable, ConnectionRefused, HostUnreachable, NetworkUnreachable};
+    if let ureq::Error::Io(e) = &error
+        && let Some(why) = tls::words(e)
+    {
+        return Fault::Insecure(why);
+    }
     match error {
         ureq::Error::Io(e) => match e.kind() {
             ConnectionRefused | HostUnreachable | NetworkUnreachable | AddrNotAvailable => {

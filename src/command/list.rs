@@ -62,7 +62,7 @@ pub const CANCEL: Program = Program {
 /// When it was started wrongly.
 pub fn clients(given: &Given) -> Result<Exit, UsageError> {
     given.no_arguments()?;
-    let api = Api::new(OperatorSettings::read(given)?);
+    let api = Api::new(OperatorSettings::read(given)?)?;
     Ok(done(CLIENTS.name, list(&api, given, "list the clients", "/clients", client_table)))
 }
 
@@ -73,7 +73,7 @@ pub fn clients(given: &Given) -> Result<Exit, UsageError> {
 pub fn transfers(given: &Given) -> Result<Exit, UsageError> {
     given.no_arguments()?;
     let path = transfers_path(given)?;
-    let api = Api::new(OperatorSettings::read(given)?);
+    let api = Api::new(OperatorSettings::read(given)?)?;
     Ok(done(TRANSFERS.name, list(&api, given, "list the transfers", &path, transfer_table)))
 }
 
@@ -83,7 +83,7 @@ pub fn transfers(given: &Given) -> Result<Exit, UsageError> {
 /// When it was started wrongly.
 pub fn show(given: &Given) -> Result<Exit, UsageError> {
     let id = request_id(given)?;
-    let api = Api::new(OperatorSettings::read(given)?);
+    let api = Api::new(OperatorSettings::read(given)?)?;
     let doing = format!("show transfer {id}");
     Ok(done(SHOW.name, list(&api, given, &doing, &format!("/transfers/{id}"), |transfer| details(&transfer))))
 }
@@ -94,7 +94,7 @@ pub fn show(given: &Given) -> Result<Exit, UsageError> {
 /// When it was started wrongly.
 pub fn cancel(given: &Given) -> Result<Exit, UsageError> {
     let id = request_id(given)?;
-    let api = Api::new(OperatorSettings::read(given)?);
+    let api = Api::new(OperatorSettings::read(given)?)?;
     let cancelled = api.cancel(id).map(|json| match given.has_flag(JSON.name) {
         true => say(&json),
         false => say(&format!("{id}: cancelled")),

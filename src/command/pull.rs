@@ -135,7 +135,7 @@ fn output(path: PathBuf, text: &str, several: bool) -> Result<Output, String> {
 /// When it was started wrongly.
 pub fn run(given: &Given) -> Result<Exit, UsageError> {
     let order = Order::read(given)?;
-    let api = Api::new(OperatorSettings::read(given)?);
+    let api = Api::new(OperatorSettings::read(given)?)?;
     // A time too long for the clock is no bound.
     let give_up = order.timeout.and_then(|time| Instant::now().checked_add(time));
     let mut exit = Exit::Done;

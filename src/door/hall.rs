@@ -12,6 +12,8 @@
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::{self, Thread};
+use std::time::{Duration, Instant};
 
 use crate::complaints::Complaints;
 
@@ -41,6 +43,8 @@ struct Inside {
 struct Stranger {
     network: IpAddr,
     socket: Arc<TcpStream>,
+    /// Its thread, while that does nothing but wait.
+    held: Option<Thread>,
 }
 
 /// The right to be inside; given back on drop.
@@ -86,12 +90,15 @@ impl Hall {
         let dropped = oldest.and_then(|number| inside.forget(number));
         let number = inside.add(network, socket.clone());
         drop(inside);
-        if let Some(Stranger { network, socket }) = dropped {
+        if let Some(Stranger { network, socket, held }) = dropped {
             let why = if has_its_share { "its address has its share" } else { "it is crowded" };
             self.made_way
                 .about(format_args!("at the door {why}: the oldest stranger of {network} is dropped"));
             // Wakes its thread. One that has gone already needs no push.
             let _gone = socket.shutdown(Shutdown::Both);
+            if let Some(thread) = held {
+                thread.unpark();
+            }
         }
         Some(Ticket { hall: self, number })
     }
@@ -111,7 +118,7 @@ impl Inside {
         self.count += 1;
         self.last_number += 1;
         let number = self.last_number;
-        self.strangers.insert(number, Stranger { network, socket });
+        self.strangers.insert(number, Stranger { network, socket, held: None });
         self.by_network.entry(network).or_default().insert(number);
         number
     }
@@ -132,6 +139,22 @@ impl Ticket<'_> {
     /// The caller has proven who it is, or has nothing to prove and is being answered: it stays.
     pub fn vouch(&self) {
         self.hall.lock().forget(self.number);
+    }
+
+    /// Makes a stranger wait, in this thread; shorter when it makes way.
+    pub fn hold(&self, time: Duration) {
+        let deadline = Instant::now() + time;
+        loop {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let mut inside = self.hall.lock();
+            let Some(stranger) = inside.strangers.get_mut(&self.number) else { return };
+            stranger.held = (!left.is_zero()).then(thread::current);
+            drop(inside);
+            if left.is_zero() {
+                return;
+            }
+            thread::park_timeout(left); // which may also end for no reason
+        }
     }
 }
 
@@ -193,6 +216,26 @@ mod tests {
         drop((callers, ticket, second));
         assert_eq!(hall.inside(), 0);
         assert!(hall.lock().strangers.is_empty() && hall.lock().by_network.is_empty());
+    }
+
+    #[test]
+    fn one_that_is_held_waits_its_time_unless_it_makes_way() {
+        let hall = Hall::new(2);
+        let (_one, first, _ours) = caller(&hall, "10.0.0.1");
+        let first = first.unwrap();
+        let begun = Instant::now();
+        first.hold(Duration::from_millis(50));
+        assert!(begun.elapsed() >= Duration::from_millis(50));
+        thread::scope(|scope| {
+            let held = scope.spawn(|| first.hold(Duration::from_secs(3600)));
+            while hall.lock().strangers.values().all(|stranger| stranger.held.is_none()) {
+                thread::yield_now();
+            }
+            let _newcomer = caller(&hall, "10.0.0.1");
+            held.join().unwrap();
+        });
+        first.vouch();
+        first.hold(Duration::from_secs(3600)); // nobody whom we know waits
     }
 
     #[test]

@@ -80,7 +80,8 @@ impl HeadError {
     /// Answers the caller, if there is one, and waits for it to hang up.
     pub fn refuse(&self, socket: &Stream) {
         match self {
-            HeadError::Quiet => {}
+            // Under TLS, an end that nobody told looks like a cut. Whoever is gone already misses nothing.
+            HeadError::Quiet => drop(socket.finish()),
             HeadError::Refused { status, error, message } => {
                 reply::refuse(socket, *status, error, message, &[]);
             }

@@ -22,9 +22,12 @@ use crate::stream::Stream;
 /// Where the control plane finds the caller's address, as `ip:port`. A caller's own header of this name is dropped.
 pub const PEER_HEADER: &str = "x-towline-peer";
 
+/// Where the control plane finds what stands for the caller's key. A caller's own header of this name is dropped.
+pub const KEY_HEADER: &str = "x-towline-key";
+
 /// Headers that end here: those about the caller's connection (RFC 9110, section 7.6.1), those that we have
 /// answered ourselves, and what a caller says about its address.
-const NOT_RELAYED: [&str; 15] = [
+const NOT_RELAYED: [&str; 16] = [
     "connection",
     "keep-alive",
     "te",
@@ -40,7 +43,17 @@ const NOT_RELAYED: [&str; 15] = [
     "x-forwarded-for",
     "x-real-ip",
     PEER_HEADER,
+    KEY_HEADER,
 ];
+
+/// What the control plane is told of the caller.
+#[derive(Debug, Clone)]
+pub struct Relayed {
+    /// Its address.
+    pub peer: SocketAddr,
+    /// What stands for its key; nothing when it has shown none.
+    pub key: Option<String>,
+}
 
 /// Reads the body that `head` states, all of it before `deadline`. What comes beyond it is not looked at.
 ///
@@ -80,7 +93,7 @@ pub fn read_body(mut socket: &Stream, head: &Head, deadline: Instant) -> Result<
     Ok(body)
 }
 
-/// Has the control plane answer the request of `peer`, and closes.
+/// Has the control plane answer the request of this caller, and closes.
 ///
 /// # Errors
 /// When the caller is gone or does not read, or the control plane fails it in mid-answer. Nobody is left to be told.
@@ -89,9 +102,9 @@ pub fn relay(
     head: &Head,
     body: &[u8],
     control: &ControlSocket,
-    peer: SocketAddr,
+    caller: &Relayed,
 ) -> io::Result<()> {
-    let request = match rebuild(head, body, peer) {
+    let request = match rebuild(head, body, caller) {
         Ok(request) => request,
         Err(error) => {
             error.refuse(socket);
@@ -115,7 +128,7 @@ pub fn relay(
 ///
 /// # Errors
 /// The answer that the caller gets when a header can't be relayed.
-pub fn rebuild(head: &Head, body: &[u8], peer: SocketAddr) -> Result<Vec<u8>, HeadError> {
+pub fn rebuild(head: &Head, body: &[u8], caller: &Relayed) -> Result<Vec<u8>, HeadError> {
     let Head { method, target, minor, .. } = head;
     // The caller's own version: HTTP/1.0 must not be answered in chunks.
     let mut request = format!("{method} {target} HTTP/1.{minor}\r\n").into_bytes();
@@ -134,8 +147,13 @@ pub fn rebuild(head: &Head, body: &[u8], peer: SocketAddr) -> Result<Vec<u8>, He
         request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
     }
     let length = body.len();
-    let ours = format!("{PEER_HEADER}: {peer}\r\nConnection: close\r\nContent-Length: {length}\r\n\r\n");
-    request.extend(ours.bytes());
+    let Relayed { peer, key } = caller;
+    request.extend(format!("{PEER_HEADER}: {peer}\r\n").bytes());
+    if let Some(key) = key {
+        assert!(key.bytes().all(|byte| byte.is_ascii_alphanumeric()), "what stands for a key is a word");
+        request.extend(format!("{KEY_HEADER}: {key}\r\n").bytes());
+    }
+    request.extend(format!("Connection: close\r\nContent-Length: {length}\r\n\r\n").bytes());
     request.extend(body);
     Ok(request)
 }

@@ -14,7 +14,24 @@ use crate::stream::Stream;
 /// 429 and 503 carry `Retry-After`, the door's own unless `extra_headers` has one. Gives up in silence on a caller
 /// that does not take the answer: it was refused, one way or the other.
 pub fn refuse(socket: &Stream, status: u16, error: &str, message: &str, extra_headers: &[(&str, &str)]) {
-    let answer = answer(status, error, message, extra_headers);
+    refuse_request(socket, "GET", status, error, message, extra_headers);
+}
+
+/// The same to a request of this method: to HEAD goes no body (RFC 9110, section 9.3.2).
+pub fn refuse_request(
+    socket: &Stream,
+    method: &str,
+    status: u16,
+    error: &str,
+    message: &str,
+    extra_headers: &[(&str, &str)],
+) {
+    let mut answer = answer(status, error, message, extra_headers);
+    if method == "HEAD"
+        && let Some(end) = answer.windows(4).position(|four| four == b"\r\n\r\n")
+    {
+        answer.truncate(end + 4);
+    }
     let mut writer = socket;
     let sent = socket.set_write_timeout(Some(limits::DRAIN_TIME)).and_then(|()| writer.write_all(&answer));
     if sent.is_ok() {

@@ -15,7 +15,7 @@ use super::control_socket::ControlSocket;
 use super::hall::Hall;
 use super::head::read_head;
 use super::listener::Listener;
-use super::relay::{read_body, relay};
+use super::relay::{Relayed, read_body, relay};
 use crate::limits;
 use crate::stream::Stream;
 
@@ -72,7 +72,7 @@ fn with_door(bound: usize, patience: Duration, test: impl FnOnce(Door)) {
                     // A caller that is gone is no failure of the door.
                     Ok((head, body)) => {
                         ticket.vouch();
-                        drop(relay(&socket, &head, &body, &control, peer));
+                        drop(relay(&socket, &head, &body, &control, &Relayed { peer, key: None }))
                     }
                     Err(error) => error.refuse(&socket),
                 }
@@ -143,7 +143,7 @@ fn requests_arrive_rebuilt() {
         let got = door.echo(
             b"POST /a%20b?c=d HTTP/1.1\r\nHost: h\r\nX-Api-Key: k\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\
               Keep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\nProxy-Authorization: p\r\nX-Forwarded-For: 6.6.6.6\r\n\
-              X-Towline-Peer: 6.6.6.6:6\r\nContent-Length: 5\r\n\r\nhelloGET /next HTTP/1.1\r\nHost: h\r\n\r\n",
+              X-Towline-Peer: 6.6.6.6:6\r\nX-Towline-Key: a1\r\nContent-Length: 5\r\n\r\nhelloGET /next HTTP/1.1\r\nHost: h\r\n\r\n",
         );
         assert_eq!((&got["method"], &got["url"]), (&json!("POST"), &json!("/a%20b?c=d")));
         assert_eq!(got["body"], "hello");
@@ -328,7 +328,7 @@ fn without_a_control_plane_the_answer_is_503() {
     thread::scope(|scope| {
         let answered = scope.spawn(|| {
             let head = read_head(&socket, Instant::now() + PATIENCE).unwrap();
-            relay(&socket, &head, &[], &control, peer).unwrap();
+            relay(&socket, &head, &[], &control, &Relayed { peer, key: None }).unwrap();
         });
         assert!(split(&rest(caller)).0.starts_with("HTTP/1.1 503"));
         answered.join().unwrap();

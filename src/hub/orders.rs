@@ -201,8 +201,8 @@ impl Hub {
         Ok(actions)
     }
 
-    /// Transfers, newest first, at most `limit`.
-    pub fn list(&self, filter: &Filter, limit: usize) -> Vec<Transfer> {
+    /// Transfers that the caller `sees`, newest first, at most `limit`.
+    pub fn list(&self, filter: &Filter, sees: impl Fn(&Transfer) -> bool, limit: usize) -> Vec<Transfer> {
         let end = match filter.before {
             Some(Cursor::Transfer(id)) => self.transfers.get(&id).map_or(0, |entry| entry.seq),
             Some(Cursor::Time(_)) | None => u64::MAX,
@@ -216,6 +216,7 @@ impl Hub {
                 && filter.status.is_none_or(|status| status == transfer.status)
                 && filter.batch_id.is_none_or(|batch| Some(batch) == transfer.batch_id)
                 && transfer.created_at < before
+                && sees(transfer)
         };
         let newest_first = self.order.range(..end).rev().map(|(_, id)| &self.transfers[id].transfer);
         newest_first.filter(wanted).take(limit).cloned().collect()

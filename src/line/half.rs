@@ -100,6 +100,24 @@ impl ReadHalf {
         }
     }
 
+    /// Reads and drops what still comes, until the peer has closed, or `deadline`.
+    pub(super) fn drop_rest(&mut self, deadline: Instant) {
+        let (mut dropped, mut buffer) = (0, [0; 4 << 10]);
+        while dropped < limits::MAX_DRAINED_BYTES {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() || self.wait_at_most(left).is_err() {
+                return;
+            }
+            match (&*self.socket).read(&mut buffer) {
+                Ok(0) => return,
+                Ok(count) => dropped += count,
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(_) => return, // the peer has gone
+            }
+        }
+    }
+
     /// How long the peer may still be silent.
     fn patience(&self) -> Duration {
         let mut silence = self.pulse.unheard_for();

@@ -201,7 +201,25 @@ impl Line {
         self.outbox.close(code, reason);
         let deadline = Instant::now() + limits::CLOSE_TIME;
         // What still comes is of no interest; the read ends with the peer's close, an error or the deadline.
-        while let Ok(Some(_)) = self.read_until(deadline) {}
+        let end = loop {
+            match self.read_until(deadline) {
+                Ok(Some(_)) => {}
+                Ok(None) => break None,
+                Err(end) => break Some(end),
+            }
+        };
+        match end {
+            Some(LineEnd::Broken(_)) => self.drain(),
+            _ => self.outbox.shut(),
+        }
+    }
+
+    /// Ends a line that the peer broke, after our Close: what it still sends is read and dropped for a moment. A socket
+    /// that is closed over unread bytes is reset, and the reset may overtake the Close.
+    pub fn drain(&mut self) {
+        let deadline = Instant::now() + limits::CLOSE_TIME;
+        self.outbox.finish_by(deadline);
+        self.socket.get_mut().drop_rest(deadline);
         self.outbox.shut();
     }
 

@@ -191,6 +191,20 @@ impl Outbox {
         self.shut_locked(&mut self.lock());
     }
 
+    /// Says that nothing more will come, once what is posted has been written; not later than `deadline`.
+    pub(super) fn finish_by(&self, deadline: Instant) {
+        let mut state = self.lock();
+        while state.writing && !state.shut {
+            let left = deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return;
+            }
+            state = self.turn.wait_timeout(state, left).unwrap_or_else(PoisonError::into_inner).0;
+        }
+        // An error means that the peer has gone first.
+        let _gone = self.socket.finish();
+    }
+
     /// Whether the line is shut.
     pub fn is_shut(&self) -> bool {
         self.lock().shut

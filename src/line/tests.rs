@@ -67,6 +67,28 @@ fn a_peer_that_does_not_read_loses_its_line_and_is_heard_no_more() {
 }
 
 #[test]
+fn a_peer_that_sends_on_after_a_forbidden_frame_hears_why_and_no_reset() {
+    let (mut line, mut peer) = line();
+    let (mut writer, reserved) = (peer.try_clone().unwrap(), [0xf2, 0x80, 0, 0, 0, 0]);
+    let writing = std::thread::spawn(move || {
+        writer.write_all(&reserved).unwrap();
+        // More than both buffers hold, and then nothing: without a reader it would be cut off.
+        writer.write_all(&texts(5000)).unwrap();
+        writer.shutdown(std::net::Shutdown::Write).unwrap();
+    });
+    let end = line.read().unwrap_err();
+    assert!(matches!(end, LineEnd::Broken(_)), "{end}");
+    let begun = Instant::now();
+    line.drain();
+    assert!(begun.elapsed() < limits::CLOSE_TIME, "it waited though the peer had closed");
+    writing.join().unwrap();
+    drop(line);
+    let mut heard = Vec::new();
+    peer.read_to_end(&mut heard).expect("no reset");
+    assert_eq!((heard[0], &heard[2..4]), (0x88, &1002u16.to_be_bytes()[..]), "{heard:02x?}");
+}
+
+#[test]
 fn a_peer_that_reads_late_gets_all_of_it_in_order() {
     let (line, mut peer) = line();
     let outbox = line.outbox().clone();

@@ -1,7 +1,7 @@
 //! From what is wanted to a transfer whose record is on disk.
 
 use super::Server;
-use super::control::KEY_NAME;
+use super::callers::Caller;
 use super::orders::not_connected;
 use super::replies::{self, Answer};
 use super::wish::Wanted;
@@ -39,11 +39,11 @@ pub(super) enum NoTransfer {
 }
 
 impl Origin {
-    /// A request by `requested_by` that may be repeated when it has a key, and then asks for what `request` is the hash of.
-    pub(super) fn new(requested_by: String, key: Option<IdempotencyKey>, request: Sha256Hash) -> Origin {
-        let caller = KEY_NAME.to_owned();
-        let idempotency = key.map(|key| Idempotency { caller, key, request });
-        Origin { batch_id: None, requested_by, idempotency }
+    /// A request by `caller` that may be repeated when it has a key, and then asks for what `request` is the hash of.
+    pub(super) fn new(caller: &Caller, key: Option<IdempotencyKey>, request: Sha256Hash) -> Origin {
+        let name = caller.name().to_owned();
+        let idempotency = key.map(|key| Idempotency { caller: name, key, request });
+        Origin { batch_id: None, requested_by: caller.to_string(), idempotency }
     }
 }
 

@@ -7,19 +7,21 @@ use std::sync::Arc;
 use serde::Serialize;
 use tiny_http::{Method, Request};
 
-use super::parked::{Wants, about};
+use super::callers::{self, Caller};
+use super::parked::{View, Wants, about};
 use super::replies::{self, Answer};
 use super::{Server, file, orders};
 use crate::door::query::{parse_query, split_target};
 use crate::encoding::percent_decoded;
-use crate::hub::{ClientView, Cursor, Filter, Uncancellable};
+use crate::hub::{Cursor, Filter, Uncancellable};
+use crate::keys::Scope;
 use crate::limits;
 use crate::line::Outbox;
 use crate::names::{ClientId, RequestId};
 use crate::protocol::{Dialect, ToAgent, to_text};
 use crate::random;
 use crate::record::IdempotencyKey;
-use crate::transfer::Status;
+use crate::transfer::{Status, Transfer};
 
 /// What becomes of a request.
 pub(super) enum Turn {
@@ -28,7 +30,7 @@ pub(super) enum Turn {
     /// It waits for this transfer for so many seconds.
     Park(RequestId, Wants, u64),
     /// It waits for what the agent at the other end lists.
-    Listing(Arc<Outbox>, Option<String>),
+    Listing(Arc<Outbox>, Option<String>, View),
     /// It gets a thread of its own.
     Thread(Box<dyn FnOnce(Request) + Send>),
 }
@@ -51,11 +53,11 @@ fn take(server: &Arc<Server>, mut request: Request) {
     match turn {
         Turn::Answer(answer) => server.answer(request, answer),
         Turn::Park(id, wants, seconds) => park(server, id, wants, seconds, request),
-        Turn::Listing(outbox, path) => {
+        Turn::Listing(outbox, path, view) => {
             let id = random::request_id();
             let due = server.now().mono + limits::LISTING_TIME.as_millis() as u64;
             let mut state = server.lock();
-            let parked = state.parked.park(id, Wants::Listing, due, request);
+            let parked = state.parked.park(id, Wants::Listing(view), due, request);
             server.wake_timekeeper(&state);
             drop(state);
             // Asked after it is parked, so that no answer comes too early. A line that is gone does not answer, and
@@ -76,7 +78,7 @@ fn park(server: &Server, id: RequestId, wants: Wants, seconds: u64, request: Req
     };
     if transfer.status.is_final() || seconds == 0 {
         drop(state);
-        return about(wants, &transfer).send(request);
+        return about(&wants, &transfer).send(request);
     }
     let parked = state.parked.park(id, wants, server.now().mono + seconds * 1000, request);
     server.wake_timekeeper(&state);
@@ -105,21 +107,24 @@ fn route(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
         Method::Head => Method::Get, // tiny_http leaves the body out
         other => other.clone(),
     };
-    if !matches!(segments[..], ["healthz" | "readyz"]) && !is_authorized(server, request) {
-        return Err(replies::unauthorized());
+    match (&method, &segments[..]) {
+        (Method::Get, ["healthz"]) => return Ok(json(200, &serde_json::json!({ "status": "ok" }))),
+        (Method::Get, ["readyz"]) => return Ok(Turn::Answer(server.readiness())),
+        _ => {}
     }
+    let caller = callers::caller(server, request).ok_or_else(replies::unauthorized)?;
+    let (read, pull, cancel) =
+        (|| caller.with(Scope::Read), || caller.with(Scope::Pull), || caller.with(Scope::Cancel));
     let turn = match (&method, &segments[..]) {
-        (Method::Get, ["healthz"]) => json(200, &serde_json::json!({ "status": "ok" })),
-        (Method::Get, ["readyz"]) => Turn::Answer(server.readiness()),
-        (Method::Get, ["clients"]) => clients(server),
-        (Method::Get, ["clients", client]) => one_client(server, client)?,
-        (Method::Get, ["clients", client, "files"]) => files(server, client, &query)?,
-        (Method::Post, ["download", client]) => orders::one(server, client, &query, request)?,
-        (Method::Post, ["downloads"]) => orders::many(server, request)?,
-        (Method::Get, ["transfers"]) => transfers(server, &query)?,
-        (Method::Get, ["transfers", id]) => one_transfer(transfer_id(id)?, &query)?,
-        (Method::Delete, ["transfers", id]) => cancel(server, transfer_id(id)?, request)?,
-        (Method::Get, ["transfers", id, "file"]) => file::serve(server, transfer_id(id)?, request)?,
+        (Method::Get, ["clients"]) => clients(server, read()?),
+        (Method::Get, ["clients", client]) => one_client(server, read()?, client)?,
+        (Method::Get, ["clients", client, "files"]) => files(server, read()?, client, &query)?,
+        (Method::Post, ["download", client]) => orders::one(server, pull()?, client, &query, request)?,
+        (Method::Post, ["downloads"]) => orders::many(server, pull()?, request)?,
+        (Method::Get, ["transfers"]) => transfers(server, read()?, &query)?,
+        (Method::Get, ["transfers", id]) => one_transfer(server, read()?, transfer_id(id)?, &query)?,
+        (Method::Delete, ["transfers", id]) => end(server, cancel()?, transfer_id(id)?)?,
+        (Method::Get, ["transfers", id, "file"]) => file::serve(server, pull()?, transfer_id(id)?, request)?,
         _ => return Err(no_route(&segments)),
     };
     Ok(turn)
@@ -144,29 +149,10 @@ fn json<T: Serialize>(status: u16, body: &T) -> Turn {
     Turn::Answer(Answer::json(status, body))
 }
 
-fn is_authorized(server: &Server, request: &Request) -> bool {
-    let bearer = |value: &str| {
-        let (scheme, key) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| key.trim_start().to_owned())
-    };
-    let key = header(request, "x-api-key")
-        .or_else(|| header(request, "authorization").and_then(|value| bearer(&value)));
-    key.is_some_and(|key| server.settings.auth_secret.matches(&key))
-}
-
 /// The value of a header; the first one when there are several.
 pub(super) fn header(request: &Request, name: &'static str) -> Option<String> {
     let found = request.headers().iter().find(|header| header.field.equiv(name));
     found.map(|header| header.value.as_str().to_owned())
-}
-
-/// The name of the one key that there is.
-pub(super) const KEY_NAME: &str = "operator";
-
-/// Who asks: the key's name and the address that the door saw.
-pub(super) fn caller(request: &Request) -> String {
-    let address = header(request, crate::door::relay::PEER_HEADER);
-    format!("{KEY_NAME}@{}", address.as_deref().unwrap_or("unknown"))
 }
 
 /// What the caller names its request, so that it can repeat it.
@@ -204,31 +190,39 @@ fn transfer_id(text: &str) -> Result<RequestId, Answer> {
     text.parse().map_err(|bad: crate::names::BadName| replies::bad_request(&bad.to_string()))
 }
 
-fn clients(server: &Server) -> Turn {
+fn clients(server: &Server, caller: &Caller) -> Turn {
     let now = server.now();
     let state = server.lock();
-    let clients = state.hub.clients(now, |client| Server::seen(&state.links, now, client));
+    let mut clients = state.hub.clients(now, |client| Server::seen(&state.links, now, client));
     drop(state);
+    clients.retain(|client| caller.operator.sees_client(&client.client_id));
+    clients.iter_mut().for_each(|client| caller.hide_shares(client));
     json(200, &clients)
 }
 
-fn find_client(server: &Server, client: &ClientId) -> Result<ClientView, Answer> {
+fn one_client(server: &Server, caller: &Caller, client: &str) -> Result<Turn, Answer> {
+    let client = &client_id(client)?;
+    caller.reach_client(client.as_str())?;
     let now = server.now();
     let state = server.lock();
     let found = state.hub.client(client, now, |client| Server::seen(&state.links, now, client));
     drop(state);
-    found.ok_or_else(|| {
+    let mut found = found.ok_or_else(|| {
         Answer::error(404, "not found", "this client has not been seen; GET /clients lists those connected")
-    })
-}
-
-fn one_client(server: &Server, client: &str) -> Result<Turn, Answer> {
-    Ok(json(200, &find_client(server, &client_id(client)?)?))
+    })?;
+    caller.hide_shares(&mut found);
+    Ok(json(200, &found))
 }
 
 /// Asks the agent what it offers.
-fn files(server: &Server, client: &str, query: &[(String, String)]) -> Result<Turn, Answer> {
+fn files(server: &Server, caller: &Caller, client: &str, query: &[(String, String)]) -> Result<Turn, Answer> {
     let client = client_id(client)?;
+    caller.reach_client(client.as_str())?;
+    let path = value(query, "path").map(str::to_owned);
+    if path.as_ref().is_some_and(|path| path.len() > limits::MAX_FILE_KEY_BYTES) {
+        return Err(replies::bad_request("path is longer than 4096 bytes"));
+    }
+    let view = View::new(caller, path.as_deref())?;
     let state = server.lock();
     let link = state.links.get(&client).cloned();
     let dialect = state.hub.line_of(&client).and_then(|(_, dialect)| dialect);
@@ -241,14 +235,10 @@ fn files(server: &Server, client: &str, query: &[(String, String)]) -> Result<Tu
             "only a Towline agent can list files; this client speaks v1",
         ));
     }
-    let path = value(query, "path").map(str::to_owned);
-    if path.as_ref().is_some_and(|path| path.len() > limits::MAX_FILE_KEY_BYTES) {
-        return Err(replies::bad_request("path is longer than 4096 bytes"));
-    }
-    Ok(Turn::Listing(link.outbox, path))
+    Ok(Turn::Listing(link.outbox, path, view))
 }
 
-fn transfers(server: &Server, query: &[(String, String)]) -> Result<Turn, Answer> {
+fn transfers(server: &Server, caller: &Caller, query: &[(String, String)]) -> Result<Turn, Answer> {
     let status = match value(query, "status") {
         None => None,
         Some(word) => {
@@ -274,15 +264,23 @@ fn transfers(server: &Server, query: &[(String, String)]) -> Result<Turn, Answer
     };
     let most = limits::MAX_LISTED_TRANSFERS as u64;
     let limit = number(query, "limit", most)?.unwrap_or(limits::DEFAULT_LISTED_TRANSFERS as u64);
-    Ok(json(200, &server.ask(|hub| hub.list(&filter, limit as usize))))
+    let sees = |transfer: &Transfer| caller.operator.sees(transfer);
+    Ok(json(200, &server.ask(|hub| hub.list(&filter, sees, limit as usize))))
 }
 
-fn one_transfer(id: RequestId, query: &[(String, String)]) -> Result<Turn, Answer> {
+fn one_transfer(
+    server: &Server,
+    caller: &Caller,
+    id: RequestId,
+    query: &[(String, String)],
+) -> Result<Turn, Answer> {
+    caller.transfer(server, id)?;
     let seconds = number(query, "wait", limits::MAX_WAIT_SECONDS)?.unwrap_or(0);
     Ok(Turn::Park(id, Wants::State, seconds))
 }
 
-fn cancel(server: &Server, id: RequestId, request: &Request) -> Result<Turn, Answer> {
+fn end(server: &Server, caller: &Caller, id: RequestId) -> Result<Turn, Answer> {
+    caller.transfer(server, id)?;
     let mut refused = None;
     server.act(|hub, now| {
         hub.cancel(id, now).unwrap_or_else(|why| {
@@ -292,7 +290,7 @@ fn cancel(server: &Server, id: RequestId, request: &Request) -> Result<Turn, Ans
     });
     match refused {
         None => {
-            log::info!("transfer {id} cancelled by={}", caller(request));
+            log::info!("transfer {id} cancelled by={caller}");
             Ok(Turn::Park(id, Wants::State, 0))
         }
         Some(Uncancellable::Unknown) => Err(replies::no_such_transfer()),

@@ -8,6 +8,7 @@ use std::time::UNIX_EPOCH;
 use tiny_http::{Header, Request, Response};
 
 use super::Server;
+use super::callers::Caller;
 use super::control::{Turn, header};
 use super::replies::{self, Answer};
 use crate::encoding::base64;
@@ -31,10 +32,13 @@ pub enum Part {
     Unsatisfiable,
 }
 
-pub(super) fn serve(server: &Arc<Server>, id: RequestId, request: &Request) -> Result<Turn, Answer> {
-    let Some(transfer) = server.ask(|hub| hub.transfer(id).cloned()) else {
-        return Err(replies::no_such_transfer());
-    };
+pub(super) fn serve(
+    server: &Arc<Server>,
+    caller: &Caller,
+    id: RequestId,
+    request: &Request,
+) -> Result<Turn, Answer> {
+    let transfer = caller.transfer(server, id)?;
     let (Status::Completed, Some(hash)) = (transfer.status, transfer.sha256) else {
         let message = format!("the transfer is {}; only a completed one has a file", transfer.status);
         return Err(Answer::error(409, "not complete", &message));
@@ -106,6 +110,8 @@ fn headers(transfer: &Transfer, hash: Sha256Hash, etag: &str, part: Part, size: 
         ("ETag", etag.to_owned()),
         ("Repr-Digest", format!("sha-256=:{}:", base64(&hash.0))),
         ("Content-Disposition", disposition(name)),
+        // A shop's file is never a page of this server, whatever it holds.
+        ("X-Content-Type-Options", "nosniff".to_owned()),
     ];
     if let Part::Range { first, last } = part {
         headers.push(("Content-Range", format!("bytes {first}-{last}/{size}")));

@@ -4,9 +4,11 @@
 //! or a wait; what an event demands is collected under it and done after it.
 
 mod begin;
+mod callers;
 mod control;
 mod disk;
 pub mod file;
+mod gate;
 mod orders;
 mod parked;
 mod receiving;
@@ -40,6 +42,7 @@ use crate::settings::ServerSettings;
 use crate::spool::Spool;
 use crate::stream::tls::Acceptor;
 use disk::Unsaved;
+use gate::{Gate, LineKey};
 use parked::{Parked, Reply};
 
 pub use run::run;
@@ -47,6 +50,7 @@ pub use run::run;
 /// What all threads of the server share.
 struct Server {
     settings: ServerSettings,
+    gate: Gate,
     spool: Spool,
     /// Takes TLS connections, if this server does.
     tls: Option<Acceptor>,
@@ -91,6 +95,8 @@ struct Refused {
     requests: Complaints,
     /// Agents.
     agents: Complaints,
+    /// Callers with a wrong key, or with one in the URL.
+    callers: Complaints,
     /// Messages of agents that are of no use.
     messages: Complaints,
 }
@@ -101,6 +107,8 @@ struct Link {
     generation: u64,
     outbox: Arc<Outbox>,
     pulse: Arc<Pulse>,
+    /// What it came in with.
+    key: LineKey,
 }
 
 /// An action, with what it takes to do it without the mutex.

@@ -8,10 +8,12 @@ use tiny_http::Request;
 
 use super::Server;
 use super::begin::{Begun, NoTransfer, Origin, begin};
-use super::control::{self, Turn, body, caller, client_id, idempotency_key};
+use super::callers::{Caller, forbidden};
+use super::control::{self, Turn, body, client_id, idempotency_key};
 use super::parked::Wants;
 use super::replies::{self, Answer};
 use super::wish::{self, Choice, Wanted};
+use crate::glob;
 use crate::hub::Denied;
 use crate::limits;
 use crate::names::ClientId;
@@ -27,16 +29,19 @@ struct Refused {
 /// One transfer.
 pub(super) fn one(
     server: &Arc<Server>,
+    caller: &Caller,
     client: &str,
     query: &[(String, String)],
     request: &mut Request,
 ) -> Result<Turn, Answer> {
     let client = client_id(client)?;
+    caller.reach_client(client.as_str())?;
     let wait = control::number(query, "wait", limits::MAX_WAIT_SECONDS)?;
     let key = idempotency_key(request)?;
     let wanted = wish::read_one(&body(request)?)?;
+    caller.operator.reach_file(wanted.file_key.as_ref()).map_err(|lack| forbidden(&lack))?;
     let hash = wanted.fingerprint(&format!("POST /download/{client}"), None);
-    let origin = Origin::new(caller(request), key, hash);
+    let origin = Origin::new(caller, key, hash);
     let begun = begin(server, &client, &wanted, &origin).map_err(|why| why.answer())?;
     let accepted = |transfer| Answer::json(202, &replies::accepted(transfer));
     Ok(match (begun, wait) {
@@ -50,15 +55,16 @@ pub(super) fn one(
 }
 
 /// The same for many clients. Each takes a sync of the disk, so the caller gets a thread.
-pub(super) fn many(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
+pub(super) fn many(server: &Arc<Server>, caller: &Caller, request: &mut Request) -> Result<Turn, Answer> {
     let key = idempotency_key(request)?;
     let (choice, wanted) = wish::read_many(&body(request)?)?;
+    caller.operator.reach_file(wanted.file_key.as_ref()).map_err(|lack| forbidden(&lack))?;
     let hash = wanted.fingerprint("POST /downloads", Some(&choice));
     let batch_id = random::request_id();
-    let origin = Origin { batch_id: Some(batch_id), ..Origin::new(caller(request), key, hash) };
-    let server = server.clone();
+    let origin = Origin { batch_id: Some(batch_id), ..Origin::new(caller, key, hash) };
+    let (server, caller) = (server.clone(), caller.clone());
     Ok(Turn::Thread(Box::new(move |request| {
-        let answer = begin_all(&server, &choice, &wanted, &origin);
+        let answer = begin_all(&server, &caller, &choice, &wanted, &origin);
         answer.unwrap_or_else(|why| why.answer()).send(request);
     })))
 }
@@ -67,6 +73,7 @@ pub(super) fn many(server: &Arc<Server>, request: &mut Request) -> Result<Turn, 
 /// server was stopped in the middle or they were not there, get one.
 fn begin_all(
     server: &Server,
+    caller: &Caller,
     choice: &Choice,
     wanted: &Wanted,
     origin: &Origin,
@@ -75,9 +82,17 @@ fn begin_all(
     let before = server.ask(|hub| hub.begun(origin.idempotency.as_ref(), now));
     let before = before.map_err(NoTransfer::Denied)?;
     let (mut transfers, mut refused, mut is_new) = (Vec::new(), Vec::new(), true);
-    let mut clients = select(server, choice, &mut refused);
+    let mut clients = select(server, caller, choice, &mut refused);
     refused.retain(|refused| before.iter().all(|client| client.as_str() != refused.client_id));
     clients.extend(before);
+    // Also one that it reached when it made this request before.
+    clients.retain(|client| {
+        let is_reached = caller.operator.sees_client(client);
+        if !is_reached {
+            refused.push(Refused { client_id: client.to_string(), error: "forbidden" });
+        }
+        is_reached
+    });
     clients.sort();
     clients.dedup();
     for client in clients {
@@ -100,12 +115,14 @@ fn begin_all(
 }
 
 /// The clients that a batch means. One that is named in full and is not connected is tried all the same, so
-/// that the caller hears of it.
-fn select(server: &Server, choice: &Choice, refused: &mut Vec<Refused>) -> Vec<ClientId> {
+/// that the caller hears of it; so is one that its key does not reach. Patterns and labels choose among those that it
+/// reaches: of the others it learns nothing.
+fn select(server: &Server, caller: &Caller, choice: &Choice, refused: &mut Vec<Refused>) -> Vec<ClientId> {
     let Choice { patterns, meta } = choice;
     let now = server.now();
-    let connected = server.ask(|hub| hub.clients(now, |_| None));
-    let matches = |client: &ClientId| patterns.iter().any(|pattern| glob(pattern, client.as_str()));
+    let mut connected = server.ask(|hub| hub.clients(now, |_| None));
+    connected.retain(|client| caller.operator.sees_client(&client.client_id));
+    let matches = |client: &ClientId| patterns.iter().any(|pattern| glob::matches(pattern, client.as_str()));
     let has_labels =
         |labels: &Map<String, Value>| meta.iter().all(|(key, value)| labels.get(key) == Some(value));
     let mut chosen: Vec<ClientId> = connected
@@ -116,52 +133,14 @@ fn select(server: &Server, choice: &Choice, refused: &mut Vec<Refused>) -> Vec<C
     for named in patterns.iter().filter(|pattern| !pattern.contains('*')) {
         match named.parse::<ClientId>() {
             Ok(client) if connected.iter().any(|known| known.client_id == client) => {}
-            Ok(client) if meta.is_empty() => chosen.push(client),
+            Ok(client) if meta.is_empty() || !caller.operator.sees_client(&client) => chosen.push(client),
             _ => refused.push(Refused { client_id: named.clone(), error: "not connected" }),
         }
     }
     chosen
 }
 
-/// Whether `text` is what `pattern` says; `*` stands for any characters, none too.
-fn glob(pattern: &str, text: &str) -> bool {
-    let mut parts = pattern.split('*');
-    let first = parts.next().unwrap_or_default();
-    let Some(mut rest) = text.strip_prefix(first) else { return false };
-    let Some(last) = parts.next_back() else { return rest.is_empty() };
-    for part in parts {
-        match rest.find(part) {
-            Some(at) => rest = &rest[at + part.len()..],
-            None => return false,
-        }
-    }
-    rest.ends_with(last)
-}
-
 pub(super) fn not_connected() -> Answer {
     let message = "this client is not connected; GET /clients lists those that are, queueFor waits for it";
     Answer::error(404, "not connected", message)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn globs() {
-        for (pattern, text, matches) in [
-            ("shop-001", "shop-001", true),
-            ("shop-001", "shop-0011", false),
-            ("shop-9*", "shop-9", true),
-            ("shop-9*", "shop-91", true),
-            ("*", "anything", true),
-            ("*-west", "shop-west", true),
-            ("*-west", "shop-west2", false),
-            ("a*b*c", "a-b-b-c", true),
-            ("a*b*c", "a-c", false),
-            ("ab*ba", "aba", false),
-        ] {
-            assert_eq!(glob(pattern, text), matches, "{pattern} {text}");
-        }
-    }
 }

@@ -2,18 +2,21 @@
 //! whoever ends what it waits for answers it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
 
 use tiny_http::Request;
 
 use super::Server;
+use super::callers::{Caller, forbidden};
 use super::replies::{self, Answer};
+use crate::keys::Operator;
 use crate::limits;
 use crate::names::RequestId;
 use crate::protocol::Entry;
 use crate::transfer::{Status, Transfer};
 
 /// What a caller wants to hear when its time has come.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Wants {
     /// The transfer's state, whatever it is, as 200: `GET …?wait=`.
     State,
@@ -22,7 +25,33 @@ pub(super) enum Wants {
     /// The same, when an earlier request began it.
     OutcomeAgain,
     /// What an agent offers.
-    Listing,
+    Listing(View),
+}
+
+/// What a caller may see of a listing.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct View {
+    operator: Arc<Operator>,
+    /// The folder that is listed, without a slash at its end; nothing for the shares.
+    folder: Option<String>,
+}
+
+impl View {
+    /// # Errors
+    /// When the caller's key reaches nothing in it.
+    pub(super) fn new(caller: &Caller, path: Option<&str>) -> Result<View, Answer> {
+        let folder = path.map(|path| path.strip_suffix('/').unwrap_or(path));
+        let folder = folder.filter(|folder| !folder.is_empty()).map(str::to_owned);
+        caller.operator.reach_into(folder.as_deref()).map_err(|lack| forbidden(&lack))?;
+        Ok(View { operator: caller.operator.clone(), folder })
+    }
+
+    fn shows(&self, entry: &Entry) -> bool {
+        match &self.folder {
+            Some(folder) => self.operator.sees_entry(&format!("{folder}/{}", entry.name), entry.kind),
+            None => self.operator.sees_entry(&entry.name, entry.kind),
+        }
+    }
 }
 
 /// An unanswered request.
@@ -85,7 +114,7 @@ impl Parked {
 
     /// Whoever asked for this listing.
     pub(super) fn take_listing(&mut self, id: RequestId) -> Option<Waiting> {
-        let is_listing = |number: &u64| self.waiting[number].wants == Wants::Listing;
+        let is_listing = |number: &u64| matches!(self.waiting[number].wants, Wants::Listing(_));
         if !self.by_id.get(&id)?.iter().all(is_listing) {
             return None;
         }
@@ -130,7 +159,10 @@ impl Parked {
 
 impl Waiting {
     /// The answer with what was listed.
-    pub(super) fn listed(self, entries: &[Entry], truncated: bool) -> Reply {
+    pub(super) fn listed(self, mut entries: Vec<Entry>, truncated: bool) -> Reply {
+        if let Wants::Listing(view) = &self.wants {
+            entries.retain(|entry| view.shows(entry));
+        }
         let answer = Answer::json(200, &serde_json::json!({ "entries": entries, "truncated": truncated }));
         Reply { request: self.request, answer }
     }
@@ -151,9 +183,9 @@ impl Waiting {
 
     /// The answer when its time is over.
     pub(super) fn late(self, server: &Server) -> Reply {
-        match (self.wants, server.ask(|hub| hub.transfer(self.id).cloned())) {
+        match (&self.wants, server.ask(|hub| hub.transfer(self.id).cloned())) {
             (Wants::State | Wants::Outcome | Wants::OutcomeAgain, Some(transfer)) => self.about(&transfer),
-            (Wants::Listing, _) => {
+            (Wants::Listing(_), _) => {
                 let answer = Answer::error(504, "no answer", "the agent did not answer in time; try again");
                 Reply { request: self.request, answer }
             }
@@ -162,16 +194,16 @@ impl Waiting {
     }
 
     fn about(self, transfer: &Transfer) -> Reply {
-        Reply { request: self.request, answer: about(self.wants, transfer) }
+        Reply { request: self.request, answer: about(&self.wants, transfer) }
     }
 }
 
 /// What a caller that wants this hears of a transfer.
-pub(super) fn about(wants: Wants, transfer: &Transfer) -> Answer {
+pub(super) fn about(wants: &Wants, transfer: &Transfer) -> Answer {
     match wants {
         Wants::Outcome => outcome(transfer),
         Wants::OutcomeAgain => replies::replayed(outcome(transfer)),
-        Wants::State | Wants::Listing => Answer::json(200, transfer),
+        Wants::State | Wants::Listing(_) => Answer::json(200, transfer),
     }
 }
 

@@ -89,9 +89,11 @@ pub(super) fn replayed(answer: Answer) -> Answer {
     answer.with("Idempotency-Replayed", "true")
 }
 
+/// The message of a 401.
+pub(super) const HOW_TO_SEND_A_KEY: &str = "send a valid key as `x-api-key: <key>` or `Authorization: Bearer <key>`; one in the URL is not looked at";
+
 pub(super) fn unauthorized() -> Answer {
-    Answer::error(401, "unauthorized", "send the key as `x-api-key: <key>` or `Authorization: Bearer <key>`")
-        .with("WWW-Authenticate", "Bearer")
+    Answer::error(401, "unauthorized", HOW_TO_SEND_A_KEY).with("WWW-Authenticate", "Bearer")
 }
 
 pub(super) fn not_found() -> Answer {

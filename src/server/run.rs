@@ -9,16 +9,17 @@ use std::time::{Duration, Instant};
 
 use tiny_http::Request;
 
+use super::gate::Gate;
 use super::parked::Parked;
 use super::replies::{self, Answer};
 use super::room::{Room, room};
-use super::{Refused, Server, State, control, upgrade};
+use super::{Refused, Server, State, callers, control, upgrade};
 use crate::door::control_socket::ControlSocket;
 use crate::door::hall::{Hall, Ticket};
 use crate::door::head::HeadError;
 use crate::door::listener::{Admission, Listener, raise_descriptor_limit};
 use crate::door::query::split_target;
-use crate::door::{head, relay, reply};
+use crate::door::{head, reply};
 use crate::exit::Exit;
 use crate::hub::{Config, Hub};
 use crate::limits;
@@ -29,6 +30,7 @@ use crate::spool::{Recovered, Spool};
 use crate::stream::Stream;
 use crate::stream::tls::Acceptor;
 use crate::transfer::{Failure, FailureCode, Status};
+use crate::watch;
 
 /// What a listener serves.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -52,6 +54,7 @@ pub fn run(settings: ServerSettings) -> Exit {
 
 fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let descriptors = raise_descriptor_limit();
+    let gate = Gate::new(&settings.access)?;
     let spool = Spool::open(&settings.upload_dir)
         .map_err(|error| format!("UPLOAD_DIR={}: {error}", settings.upload_dir.display()))?;
     let tls = match settings.tls.clone() {
@@ -76,7 +79,7 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let room = room(&settings, descriptors);
     let port = listener.local_addr().port();
     let ws_path = settings.ws_path.clone();
-    let server = Arc::new(Server::new(settings, spool, tls, room));
+    let server = Arc::new(Server::new(settings, gate, spool, tls, room));
     server.warn_of_a_full_disk();
     server.warn_of_plain_text();
     server.recover();
@@ -86,6 +89,14 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     if let Some(days) = server.settings.keep_downloads_days {
         let keeper = server.clone();
         spawn("retention", move || keeper.keep_downloads(days))?;
+    }
+    if let Some(path) = server.gate.file() {
+        let (paths, keeper) = (vec![path.to_owned()], server.clone());
+        let look = move || {
+            keeper.look_at_keys();
+        };
+        let watch = move || match watch::watch(&paths, look) {};
+        spawn("watch keys", watch)?;
     }
     let (control, socket) = control;
     let control = Arc::new(control);
@@ -153,23 +164,14 @@ fn meet(
             let message = "this port is for agents only; REST is served on CONTROL_LISTEN";
             reply::refuse(&socket, 404, "not found", message, &[]);
         }
-        Serves::Everything | Serves::RestOnly => match relay::read_body(&socket, &head, deadline) {
-            Ok(body) => {
-                ticket.vouch(); // it is answered now, and the number of those is bounded by itself
-                let Some(_ticket) = server.relays.enter() else {
-                    return reply::refuse(&socket, 503, "busy", "too many requests at once; try again", &[]);
-                };
-                if let Err(error) = relay::relay(&socket, &head, &body, control, peer) {
-                    log::debug!("{peer} went before it had its answer: {error}");
-                }
-            }
-            Err(error) => turn_back(server, &socket, peer, &error),
-        },
+        Serves::Everything | Serves::RestOnly => {
+            callers::serve(server, control, &socket, peer, &head, &ticket, deadline);
+        }
     }
 }
 
 /// Answers who made no request that is taken.
-fn turn_back(server: &Server, socket: &Stream, peer: SocketAddr, error: &HeadError) {
+pub(super) fn turn_back(server: &Server, socket: &Stream, peer: SocketAddr, error: &HeadError) {
     if let HeadError::Refused { status, message, .. } = error {
         server.refused.requests.about(format_args!("{peer} refused: {status}: {}", printable(message)));
     }
@@ -213,7 +215,7 @@ fn first_byte(socket: &TcpStream, deadline: Instant) -> io::Result<u8> {
 }
 
 impl Server {
-    fn new(settings: ServerSettings, spool: Spool, tls: Option<Acceptor>, room: Room) -> Server {
+    fn new(settings: ServerSettings, gate: Gate, spool: Spool, tls: Option<Acceptor>, room: Room) -> Server {
         let hub = Hub::new(Config {
             max_concurrent: settings.max_concurrent_transfers,
             max_per_client: settings.max_transfers_per_client,
@@ -235,6 +237,7 @@ impl Server {
         };
         Server {
             settings,
+            gate,
             spool,
             tls,
             state: Mutex::new(state),

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use std::thread::{self, Scope};
 use std::time::Duration;
 
+use super::gate::LineKey;
 use super::receiving::Running;
 use super::{Link, Server};
 use crate::hub::Registration;
@@ -21,6 +22,7 @@ pub(super) struct Session<'s> {
     pub(super) client: ClientId,
     pub(super) generation: u64,
     pub(super) line: Line,
+    pub(super) key: LineKey,
     pub(super) running: HashMap<RequestId, Running>,
     /// Text messages.
     texts: Rate,
@@ -33,8 +35,14 @@ enum SessionEnd {
 }
 
 impl<'s> Session<'s> {
-    pub(super) fn new(server: &'s Server, client: ClientId, generation: u64, line: Line) -> Session<'s> {
-        Session { server, client, generation, line, running: HashMap::new(), texts: Rate::new() }
+    pub(super) fn new(
+        server: &'s Server,
+        client: ClientId,
+        generation: u64,
+        line: Line,
+        key: LineKey,
+    ) -> Session<'s> {
+        Session { server, client, generation, line, key, running: HashMap::new(), texts: Rate::new() }
     }
 
     /// Runs until the line ends. When this returns the client is gone from the hub and all writers have ended.
@@ -49,12 +57,17 @@ impl<'s> Session<'s> {
             // Gone at once, not when its writers have ended; without their channels they do, and the scope can.
             let running = std::mem::take(&mut self.running);
             let (outbox, pulse) = (self.line.outbox().clone(), self.line.pulse().clone());
-            let link = Link { generation: self.generation, outbox, pulse };
+            let link = Link { generation: self.generation, outbox, pulse, key: self.key.clone() };
             self.server.leave(&self.client, &link, || drop(running));
             match end {
                 SessionEnd::Line(end) => {
                     log::info!("{client} is gone: {end}");
-                    self.line.outbox().shut();
+                    match end {
+                        LineEnd::Broken(_) => self.line.drain(),
+                        LineEnd::Closed { .. } | LineEnd::Silent | LineEnd::Dropped(_) => {
+                            self.line.outbox().shut();
+                        }
+                    }
                 }
                 SessionEnd::Violation(violation) => {
                     log::warn!("{client} broke the protocol, its line is closed: {violation}");
@@ -136,7 +149,7 @@ impl<'s> Session<'s> {
             ToServer::Listing { request_id, entries, truncated } => {
                 let waiting = self.server.lock().parked.take_listing(request_id);
                 if let Some(waiting) = waiting {
-                    waiting.listed(&entries, truncated).send(self.server);
+                    waiting.listed(entries, truncated).send(self.server);
                 }
                 Ok(())
             }

@@ -7,6 +7,8 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use super::callers::bearer;
+use super::gate::LineKey;
 use super::session::Session;
 use super::{Link, Server};
 use crate::clock;
@@ -43,13 +45,16 @@ impl No {
 pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head: Head, ticket: Ticket<'_>) {
     let socket = Arc::new(socket);
     match open(server, &socket, peer, head, &ticket) {
-        Ok((client, generation, line)) => {
+        Ok((client, generation, line, key)) => {
             drop(ticket); // from here on it counts as a client
-            Session::new(server, client, generation, line).run();
+            Session::new(server, client, generation, line, key).run();
         }
         Err(no) => {
             let No { status, error, message, .. } = &no;
             server.refused.agents.about(format_args!("agent at {peer} refused: {status} {error}: {message}"));
+            if no.status == 401 {
+                ticket.hold(server.gate.hold_for(peer));
+            }
             let seconds = no.retry_after.map(|seconds| seconds.to_string());
             let retry = seconds.as_deref().map(|seconds| ("Retry-After", seconds));
             let headers: Vec<_> = no.headers.iter().copied().chain(retry).collect();
@@ -64,8 +69,8 @@ fn open(
     peer: SocketAddr,
     head: Head,
     ticket: &Ticket<'_>,
-) -> Result<(ClientId, u64, Line), No> {
-    let client = authorize(server, &head)?;
+) -> Result<(ClientId, u64, Line, LineKey), No> {
+    let (client, key) = authorize(server, &head)?;
     certified(server, socket, &client)?;
     ticket.vouch();
     let response = answer_handshake(&head)?;
@@ -76,16 +81,16 @@ fn open(
     let keeping = Keeping { beat: server.settings.heartbeat, max_message: server.max_message() };
     let gone = |error: std::io::Error| No::new(400, "bad request", error.to_string());
     let line = Line::accepted(socket.clone(), head.tail, keeping).map_err(gone)?;
-    let generation = enter(server, &client, peer, &line, &response, socket)?;
+    let generation = enter(server, &client, peer, &line, &key, &response, socket)?;
     match socket.protection() {
         Some(tls) => log::info!("{client} connected address={peer} tls={tls}"),
         None => log::info!("{client} connected address={peer}"),
     }
-    Ok((client, generation, line))
+    Ok((client, generation, line, key))
 }
 
-/// The client's id, when it has the secret.
-fn authorize(server: &Server, head: &Head) -> Result<ClientId, No> {
+/// The client's id, when it has a key of its own, or the secret of all.
+fn authorize(server: &Server, head: &Head) -> Result<(ClientId, LineKey), No> {
     let bad = |message: String| No::new(400, "bad request", message);
     if head.method != "GET" {
         return Err(No {
@@ -98,29 +103,31 @@ fn authorize(server: &Server, head: &Head) -> Result<ClientId, No> {
     let values = |name: &str| -> Vec<&str> {
         query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
     };
-    let client = match values("clientId")[..] {
+    let client: ClientId = match values("clientId")[..] {
         [client] => client.parse().map_err(|why| bad(format!("clientId {}: {why}", printable(client))))?,
         [] => return Err(bad("clientId is missing".to_owned())),
         _ => return Err(bad("clientId stands there more than once".to_owned())),
     };
-    let bearer = head.header("authorization").and_then(|value| std::str::from_utf8(value).ok());
-    let bearer = bearer.and_then(|value| {
-        let (scheme, secret) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then(|| secret.trim_start())
-    });
+    let bearer = head.header("authorization").and_then(bearer);
     let token = match values("token")[..] {
         [token] => Some(token),
         [] => None,
         _ => return Err(bad("token stands there more than once".to_owned())),
     };
-    if !bearer.or(token).is_some_and(|secret| server.settings.auth_secret.matches(secret)) {
+    let Some(key) = bearer.or(token).and_then(|secret| server.admit_client(secret, &client)) else {
         let message = format!("{client} has no secret, or a wrong one: check its AUTH_SECRET");
         return Err(No {
             headers: &[("WWW-Authenticate", "Bearer")],
             ..No::new(401, "unauthorized", message)
         });
+    };
+    if token.is_some() && server.gate.is_first_in_url(&client) {
+        log::warn!(
+            "{client} sends its secret in the URL, where every log on its way may show it: \
+             a v1 client knows no better, a Towline agent does without TOKEN_IN_URL"
+        );
     }
-    Ok(client)
+    Ok((client, key))
 }
 
 /// Whether the client has shown a certificate in its own name, where that is wanted.
@@ -220,6 +227,7 @@ fn enter(
     client: &ClientId,
     peer: SocketAddr,
     line: &Line,
+    key: &LineKey,
     response: &[u8],
     mut socket: &Stream,
 ) -> Result<u64, No> {
@@ -245,8 +253,11 @@ fn enter(
     if socket.write_all(response).is_err() || outbox.text(&to_text(&hello)).is_err() {
         outbox.shut(); // its session finds out, and leaves
     }
+    let link = Link { generation, outbox, pulse, key: key.clone() };
     let mut state = server.lock();
-    state.links.insert(client.clone(), Link { generation, outbox, pulse });
+    state.links.insert(client.clone(), link.clone());
     server.wake_timekeeper(&state);
+    drop(state);
+    server.end_if_revoked(client, &link);
     Ok(generation)
 }

@@ -171,7 +171,7 @@ impl AgentSettings {
 }
 
 /// This machine's name; empty where the kernel does not tell.
-fn host_name() -> String {
+pub fn host_name() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
     name.trim().to_owned()
 }

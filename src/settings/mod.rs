@@ -7,6 +7,7 @@
 //! Invariants: a secret is taken from no flag and is in no message. A setting that this version does not act on is
 //! refused when it is set. What is in the environment or in `.env` and in no table is nobody's business here.
 
+mod access;
 mod agent;
 mod both;
 pub mod dotenv;
@@ -24,7 +25,8 @@ mod testing;
 mod tls;
 pub mod value;
 
-pub use agent::{AGENT, AgentSettings, SWARM_SETTINGS};
+pub use access::{Access, KEYS_SETTINGS};
+pub use agent::{AGENT, AgentSettings, SWARM_SETTINGS, host_name};
 pub use error::UsageError;
 pub use gather::{Asked, Surroundings, gather};
 pub use given::Given;
@@ -110,10 +112,6 @@ impl Setting {
     const fn tls(name: &'static str, help: &'static str) -> Setting {
         let kind = if IS_BUILT_IN { Kind::Plain } else { Kind::Unsupported };
         Setting { name, takes: "FILE", default: "off", help, kind }
-    }
-
-    const fn unsupported(name: &'static str, takes: &'static str, help: &'static str) -> Setting {
-        Setting { name, takes, default: "off", help, kind: Kind::Unsupported }
     }
 
     /// Its names in the environment and in `.env`. Everybody's environment has the proxies in lower case, so these are

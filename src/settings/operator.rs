@@ -1,11 +1,18 @@
 //! The settings of the operator's command.
 
+use std::path::PathBuf;
+
 use super::value::BadValue;
 use super::{Given, Secret, Setting, UsageError};
+use crate::stream::tls::IS_BUILT_IN;
 
 /// What every subcommand that talks to a server takes.
 pub const OPERATOR_SETTINGS: &[Setting] = &[
     Setting::plain("SERVER", "URL", "http://localhost:8080", "the server's REST API"),
+    Setting::tls(
+        "TLS_CA",
+        "authorities (PEM) that alone may have signed the server's certificate; unless set, those of browsers",
+    ),
     Setting::secret("API_KEY", "key of the REST API; unless set, AUTH_SECRET"),
     Setting::secret("AUTH_SECRET", "taken for API_KEY when that is not set"),
 ];
@@ -17,6 +24,8 @@ pub struct OperatorSettings {
     pub server: String,
     /// The key.
     pub key: Secret,
+    /// `TLS_CA`.
+    pub tls_ca: Option<PathBuf>,
 }
 
 impl OperatorSettings {
@@ -31,7 +40,7 @@ impl OperatorSettings {
         }
         let server = given.parsed("SERVER", server)?.expect("it has a default");
         match given.key("API_KEY")?.map_or_else(|| given.key("AUTH_SECRET"), |key| Ok(Some(key)))? {
-            Some(key) => Ok(OperatorSettings { server, key }),
+            Some(key) => Ok(OperatorSettings { server, key, tls_ca: given.path("TLS_CA") }),
             None => Err(UsageError::Missing {
                 name: "API_KEY",
                 wanted: "set it, or AUTH_SECRET, in the environment or in .env, to the key of the server"
@@ -44,16 +53,17 @@ impl OperatorSettings {
 fn server(text: &str) -> Result<String, BadValue> {
     let example = BadValue("a URL such as http://localhost:8080");
     let (scheme, rest) = text.split_once("://").ok_or(example.clone())?;
-    match scheme.to_ascii_lowercase().as_str() {
-        "http" => {}
-        "https" => return Err(BadValue("http://, because this version does not support TLS yet")),
+    let scheme = match scheme.to_ascii_lowercase().as_str() {
+        "http" => "http",
+        "https" if IS_BUILT_IN => "https",
+        "https" => return Err(BadValue("http://, because this program was built without TLS")),
         _ => return Err(example),
-    }
+    };
     let plain = |b: u8| b.is_ascii_graphic() && !matches!(b, b'?' | b'#');
     if rest.starts_with(['/', ':']) || rest.is_empty() || !rest.bytes().all(plain) {
         return Err(example);
     }
-    Ok(format!("http://{}", rest.trim_end_matches('/')))
+    Ok(format!("{scheme}://{}", rest.trim_end_matches('/')))
 }
 
 #[cfg(test)]
@@ -88,7 +98,6 @@ mod tests {
         for (text, wanted) in [
             ("localhost:8080", "such as http://localhost:8080"),
             ("ws://localhost:8080/ws", "such as http://"),
-            ("https://localhost", "TLS"),
             ("http://", "such as"),
             ("http:///x", "such as"),
             ("http://h?x=1", "such as"),
@@ -100,6 +109,23 @@ mod tests {
         }
         let text = error(read(&[("API_KEY", "k"), ("SERVER", "http://me:hunter2@h")]));
         assert!(!text.contains("hunter2"), "{text}");
+    }
+
+    #[test]
+    #[cfg(feature = "tls")]
+    fn secure_servers() {
+        let env = [("API_KEY", "k"), ("SERVER", "HTTPS://shop.example.com:8443/"), ("TLS_CA", "ca.pem")];
+        let settings = read(&env).unwrap();
+        assert_eq!(settings.server, "https://shop.example.com:8443");
+        assert_eq!(settings.tls_ca, Some("/nonexistent/ca.pem".into()));
+        assert_eq!(read(&[("API_KEY", "k"), ("TLS_CA", "off")]).unwrap().tls_ca, None);
+    }
+
+    #[test]
+    #[cfg(not(feature = "tls"))]
+    fn no_secure_servers() {
+        let text = error(read(&[("API_KEY", "k"), ("SERVER", "https://localhost")]));
+        assert!(text.contains("without TLS"), "{text}");
     }
 
     #[test]

@@ -6,8 +6,9 @@ use std::time::Duration;
 
 use log::LevelFilter;
 
+use super::access::{Access, KEYS_FILE};
 use super::value::BadValue;
-use super::{Given, Program, Secret, ServerTls, Setting, UsageError};
+use super::{Given, Program, ServerTls, Setting, UsageError};
 
 /// `towline-server` as its user sees it.
 pub const SERVER: Program = Program {
@@ -18,11 +19,17 @@ pub const SERVER: Program = Program {
     flags: &[],
     notes: "\
 Ready when it prints `Server running on port N`. Ends on Ctrl-C.
+Subcommands: keys add, keys list, keys revoke, keys rotate; `keys add --help` tells more.
+`towline-server certs init --help` tells how to make certificates for TLS.
 Exit codes: 0 done, 1 failed, 2 bad usage or setting.",
 };
 
 const SETTINGS: [Setting; 25] = [
-    Setting::secret("AUTH_SECRET", "required; the secret of the agents, and the key of the REST API"),
+    Setting::secret(
+        "AUTH_SECRET",
+        "the secret of the agents, and the key of the REST API; required unless KEYS_FILE is set",
+    ),
+    KEYS_FILE,
     Setting::plain("HOST", "ADDRESS", "0.0.0.0", "IP address to listen on"),
     Setting::plain("PORT", "PORT", "8080", "port to listen on, for agents and REST; 0 for any free one"),
     Setting::plain("WS_PATH", "PATH", "/ws", "path that agents dial"),
@@ -58,7 +65,6 @@ const SETTINGS: [Setting; 25] = [
     Setting::plain("KEEP_TRANSFERS_DAYS", "N", "90", "days that ended transfers are remembered; 0 for ever"),
     Setting::plain("KEEP_DOWNLOADS_DAYS", "N", "off", "days after which downloads are removed"),
     Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
-    Setting::unsupported("KEYS_FILE", "FILE", "keys with names and rights"),
     Setting::tls("TLS_CERT", "certificate chain (PEM): agents and REST come by TLS then, on every port"),
     Setting::tls("TLS_KEY", "key of TLS_CERT (PEM)"),
     Setting::tls(
@@ -76,8 +82,8 @@ pub struct ServerSettings {
     pub port: u16,
     /// Path that agents dial.
     pub ws_path: String,
-    /// The agents' secret and the API's key.
-    pub auth_secret: Secret,
+    /// Who may dial in, and who may ask.
+    pub access: Access,
     /// Folder of the downloads.
     pub upload_dir: PathBuf,
     /// Bytes a chunk, when set.
@@ -125,7 +131,7 @@ impl ServerSettings {
         given.no_arguments()?;
         let seconds = |name, range| Ok(Duration::from_secs(given.number(name, range)?));
         Ok(ServerSettings {
-            auth_secret: auth_secret(given)?,
+            access: given.access()?,
             host: given.parsed("HOST", host)?.expect("it has a default"),
             port: given.number("PORT", 0..=65_535)?,
             ws_path: given.parsed("WS_PATH", ws_path)?.expect("it has a default"),
@@ -148,18 +154,6 @@ impl ServerSettings {
             tls: given.server_tls()?,
             log_level: given.log_level()?,
         })
-    }
-}
-
-/// v1's default lets everybody in. Agents take it, so that they can move while their server is still v1.
-fn auth_secret(given: &Given) -> Result<Secret, UsageError> {
-    let secret = given.auth_secret()?;
-    match secret.matches("change_me") {
-        true => Err(given.bad(
-            "AUTH_SECRET",
-            "a secret of your own: this one is an example that everybody knows; `openssl rand -hex 32` makes one",
-        )),
-        false => Ok(secret),
     }
 }
 
@@ -216,7 +210,7 @@ mod tests {
     fn defaults_are_those_of_the_contract() {
         let s = read(&[]).unwrap();
         assert_eq!((s.host.to_string().as_str(), s.port, s.ws_path.as_str()), ("0.0.0.0", 8080, "/ws"));
-        assert!(s.auth_secret.matches("s3cret"));
+        assert!(matches!(s.access, Access::Secret(secret) if secret.matches("s3cret")));
         assert_eq!((s.upload_dir, s.chunk_size, s.control_listen), ("./downloads".into(), None, None));
         assert_eq!(
             (s.max_concurrent_transfers, s.max_transfers_per_client, s.max_queued_transfers),
@@ -232,7 +226,9 @@ mod tests {
 
     #[test]
     fn every_setting_is_followed() {
-        assert!(set("AUTH_SECRET", "other").auth_secret.matches("other"));
+        assert!(
+            matches!(set("AUTH_SECRET", "other").access, Access::Secret(secret) if secret.matches("other"))
+        );
         assert_eq!(set("HOST", "::1").host.to_string(), "::1");
         assert_eq!(set("HOST", "localhost").host.to_string(), "127.0.0.1");
         assert_eq!(set("PORT", "0").port, 0);
@@ -337,31 +333,6 @@ mod tests {
             assert!(!text.contains("hunter2"), "{text}");
         }
         assert!(!format!("{:?}", read(&[]).unwrap()).contains("s3cret"));
-    }
-
-    #[test]
-    fn unsupported_settings_are_refused() {
-        {
-            let name = "KEYS_FILE";
-            let text = error(read(&[(name, "/x")]));
-            assert!(text.starts_with(name) && text.contains("does not support it yet"), "{text}");
-            read(&[(name, "")]).unwrap();
-            read(&[(name, "off")]).unwrap();
-        }
-    }
-
-    #[test]
-    #[cfg(feature = "tls")]
-    fn a_certificate_has_a_key() {
-        let tls = read(&[("TLS_CERT", "c.pem"), ("TLS_KEY", "/k.pem")]).unwrap().tls.unwrap();
-        assert_eq!((tls.certificate, tls.key), ("/nonexistent/c.pem".into(), "/k.pem".into()));
-        assert_eq!(tls.client_ca, None);
-        for (name, wanted) in
-            [("TLS_CERT", "TLS_KEY"), ("TLS_KEY", "TLS_CERT"), ("TLS_CLIENT_CA", "TLS_CERT")]
-        {
-            let text = error(read(&[(name, "/x")]));
-            assert!(text.starts_with(&format!("{name}=/x (")) && text.contains(wanted), "{text}");
-        }
     }
 
     #[test]

@@ -4,8 +4,8 @@ use std::fmt;
 use std::str::FromStr;
 use std::time::Duration;
 
-use crate::hash::Hasher;
-use crate::names::BadName;
+use crate::hash;
+use crate::names::{BadName, Sha256Hash};
 
 /// Why a value was refused; the text says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -82,27 +82,28 @@ fn split(text: &str) -> Option<(u64, &str)> {
 
 /// A key that is compared and sent, and never shown.
 #[derive(Clone)]
-pub struct Secret(String);
+pub struct Secret {
+    text: String,
+    hash: Sha256Hash,
+}
 
 impl Secret {
     /// Wraps the text of a secret.
     pub fn new(text: impl Into<String>) -> Secret {
-        Secret(text.into())
+        let text = text.into();
+        let hash = hash::of(text.as_bytes());
+        Secret { text, hash }
     }
 
     /// The text, to send it to a peer.
     pub fn expose(&self) -> &str {
-        &self.0
+        &self.text
     }
 
-    /// Whether `candidate` is this secret. Hashes are compared, so that the time it takes tells nothing of use.
+    /// Whether `candidate` is this secret, in a time that tells nothing of the secret: hashes of one length are
+    /// compared, in constant time.
     pub fn matches(&self, candidate: &str) -> bool {
-        let hash = |text: &str| {
-            let mut hasher = Hasher::default();
-            hasher.update(text.as_bytes());
-            hasher.hash()
-        };
-        hash(&self.0) == hash(candidate)
+        hash::is_same(&self.hash, &hash::of(candidate.as_bytes()))
     }
 }
 

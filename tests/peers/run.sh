@@ -71,7 +71,11 @@ set -- "$dir"/downloads/shop-001_*.bin
 same "$1" "$dir/pos.db"
 say 'a v1 client in Python was pulled from: 100 MB, verified'
 
-# 2. Our agent serves a v1 server in Python.
+# 2. The same server gets frames of every kind from the library, and answers each as RFC 6455 has it.
+PYTHONWARNINGS=error "$python" "$here/hostile.py" "ws://127.0.0.1:$port/ws" "$secret" > "$dir/hostile.log" 2>&1 || fail 'frames were not answered as they must be'
+say "frames: $(tail -n 1 "$dir/hostile.log"), nothing but clean closes"
+
+# 3. Our agent serves a v1 server in Python.
 "$python" "$here/v1_server.py" "$secret" "$dir/received" > "$dir/v1-server.log" 2>&1 &
 server=$!
 pids="$pids $server"

@@ -56,20 +56,35 @@ pub enum Came {
     Nothing,
 }
 
-/// One connection.
-pub struct Wire(pub TcpStream);
+/// What TLS makes of a socket.
+pub trait Secured: Read + Write + Send {}
+impl<T: Read + Write + Send> Secured for T {}
+
+/// One connection: its socket, and the TLS over it where there is some.
+pub struct Wire(pub TcpStream, pub Option<Box<dyn Secured>>);
 
 impl Wire {
     pub fn connect(port: u16) -> Wire {
         let stream = TcpStream::connect(("127.0.0.1", port)).expect("the port is open");
         stream.set_nodelay(true).expect("a socket takes options");
         stream.set_write_timeout(Some(SOON)).expect("a socket takes options");
-        Wire(stream)
+        Wire(stream, None)
+    }
+
+    fn reader(&mut self) -> &mut dyn Read {
+        match &mut self.1 {
+            Some(tls) => tls,
+            None => &mut self.0,
+        }
     }
 
     /// Sends all of it. A peer that has answered and gone already is no failure: its answer tells.
     pub fn send(&mut self, bytes: &[u8]) {
-        if let Err(err) = self.0.write_all(bytes) {
+        let sent = match &mut self.1 {
+            Some(tls) => tls.write_all(bytes).and_then(|()| tls.flush()),
+            None => self.0.write_all(bytes),
+        };
+        if let Err(err) = sent {
             let gone = matches!(err.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset);
             assert!(gone, "send: {err}");
         }
@@ -80,7 +95,7 @@ impl Wire {
     pub fn read_exact(&mut self, len: usize) -> Vec<u8> {
         let mut bytes = vec![0; len];
         self.0.set_read_timeout(Some(SOON)).expect("a socket takes options");
-        self.0.read_exact(&mut bytes).expect("the peer sends this much");
+        self.reader().read_exact(&mut bytes).expect("the peer sends this much");
         bytes
     }
 
@@ -88,7 +103,7 @@ impl Wire {
     pub fn read_some(&mut self, deadline: Deadline) -> Came {
         let mut buffer = vec![0; 64 << 10];
         self.0.set_read_timeout(Some(deadline.left())).expect("a socket takes options");
-        match self.0.read(&mut buffer) {
+        match self.reader().read(&mut buffer) {
             Ok(0) => Came::End,
             Ok(read) => {
                 buffer.truncate(read);

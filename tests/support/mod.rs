@@ -5,8 +5,12 @@
 //! and has a deadline. Every program, thread and folder goes away with the value that owns it.
 #![allow(dead_code, reason = "each test binary uses its own part")]
 
+pub mod addresses;
 pub mod agent;
 pub mod audit;
+#[cfg(feature = "tls")]
+pub mod authority;
+pub mod beside;
 pub mod connect_proxy;
 pub mod fault_proxy;
 pub mod files;
@@ -16,6 +20,8 @@ pub mod kill_run;
 pub mod program;
 pub mod proxy;
 pub mod raw_line;
+#[cfg(feature = "tls")]
+pub mod secure;
 pub mod server;
 pub mod temp;
 pub mod v1_client;

@@ -20,6 +20,8 @@ struct Output {
 #[derive(Default)]
 struct Captured {
     lines: Vec<String>,
+    /// All of it, to the byte.
+    bytes: Vec<u8>,
     ended_streams: u8,
 }
 
@@ -101,6 +103,11 @@ impl Program {
     /// Everything printed so far.
     pub fn output(&self) -> String {
         self.output.captured.lock().expect("no reader panicked").lines.join("\n")
+    }
+
+    /// The same to the byte.
+    pub fn raw_output(&self) -> Vec<u8> {
+        self.output.captured.lock().expect("no reader panicked").bytes.clone()
     }
 
     /// Ends it without a chance to tidy up.
@@ -185,7 +192,10 @@ fn read_lines(stream: impl Read + Send + 'static, output: &Arc<Output>) -> JoinH
         let mut line = Vec::new();
         while stream.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
             let text = String::from_utf8_lossy(&line).trim_end().to_owned();
-            output.captured.lock().expect("no waiter panicked").lines.push(text);
+            let mut captured = output.captured.lock().expect("no waiter panicked");
+            captured.lines.push(text);
+            captured.bytes.extend_from_slice(&line);
+            drop(captured);
             output.changed.notify_all();
             line.clear();
         }

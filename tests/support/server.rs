@@ -23,6 +23,10 @@ pub struct Server {
     pub port: u16,
     /// `UPLOAD_DIR`.
     pub uploads: PathBuf,
+    /// The key that every call is made with.
+    pub key: String,
+    /// The file of the authority that signed its certificate, where it speaks TLS.
+    pub ca: Option<PathBuf>,
     home: TempDir,
 }
 
@@ -40,7 +44,14 @@ impl Server {
         let line = program.wait_line("Server running on port ");
         let port = line.rsplit(' ').next().and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("no port in {line:?}"));
-        Server { program, port, uploads, home }
+        Server { program, port, uploads, key: SECRET.to_owned(), ca: None, home }
+    }
+
+    /// Starts it with TLS: `settings` hold its certificate, for 127.0.0.1, which the authority in the file `ca` has signed.
+    #[cfg(feature = "tls")]
+    #[track_caller]
+    pub fn start_secure(ca: &std::path::Path, settings: &[(&str, &str)]) -> Server {
+        Server { ca: Some(ca.to_owned()), ..Server::start(settings) }
     }
 
     /// Starts it in such a folder, ends it a moment later as a power cut would, and hands the folder on.
@@ -59,7 +70,25 @@ impl Server {
 
     /// Where an agent dials.
     pub fn url(&self) -> String {
-        format!("ws://127.0.0.1:{}/ws", self.port)
+        let scheme = if self.ca.is_some() { "wss" } else { "ws" };
+        format!("{scheme}://127.0.0.1:{}/ws", self.port)
+    }
+
+    /// Where an operator calls.
+    pub fn rest_url(&self) -> String {
+        let scheme = if self.ca.is_some() { "https" } else { "http" };
+        format!("{scheme}://127.0.0.1:{}", self.port)
+    }
+
+    /// A connection as it takes them.
+    pub fn connect(&self) -> Wire {
+        match &self.ca {
+            None => Wire::connect(self.port),
+            #[cfg(feature = "tls")]
+            Some(ca) => super::secure::connect(self.port, ca, None).expect("it shakes hands"),
+            #[cfg(not(feature = "tls"))]
+            Some(_) => unreachable!("set with TLS alone"),
+        }
     }
 
     pub fn get(&self, path: &str) -> Answer {
@@ -82,14 +111,26 @@ impl Server {
 
     /// The same, for the test to read the answer when it likes.
     pub fn send(&self, method: &str, path: &str, headers: &[(&str, &str)], body: Option<&[u8]>) -> Wire {
-        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {SECRET}\r\n");
+        self.send_with(&self.key, method, path, headers, body)
+    }
+
+    /// The same with another key.
+    pub fn send_with(
+        &self,
+        key: &str,
+        method: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+        body: Option<&[u8]>,
+    ) -> Wire {
+        let mut head = format!("{method} {path} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {key}\r\n");
         for (name, value) in headers {
             head += &format!("{name}: {value}\r\n");
         }
         if let Some(body) = body {
             head += &format!("Content-Length: {}\r\n", body.len());
         }
-        let mut wire = Wire::connect(self.port);
+        let mut wire = self.connect();
         wire.send(&[head.as_bytes(), b"\r\n", body.unwrap_or_default()].concat());
         wire
     }

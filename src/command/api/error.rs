@@ -28,9 +28,13 @@ pub struct ApiError {
 pub(super) enum Fault {
     /// The request was not sent.
     Unreachable(String),
+    /// Nor was it then: there was nobody to trust. The text is fit to print.
+    Insecure(String),
     /// It was, or a part of it, and its answer did not come.
     Lost(String),
     NotAuthorised,
+    /// The key is valid, and lacks what this takes.
+    Forbidden(String),
     NoSuchClient,
     NoSuchTransfer,
     Refused {
@@ -50,6 +54,7 @@ pub(super) fn refusal(status: u16, about: About, text: &str) -> Fault {
     }
     let said: Result<Said, _> = serde_json::from_str(text);
     match (status, about, said) {
+        (403, _, Ok(said)) if said.error == "forbidden" => Fault::Forbidden(said.message),
         (401 | 403, _, _) => Fault::NotAuthorised,
         (404, About::Client, Ok(_)) => Fault::NoSuchClient,
         (404, About::Transfer, Ok(_)) => Fault::NoSuchTransfer,
@@ -62,12 +67,14 @@ pub(super) fn refusal(status: u16, about: About, text: &str) -> Fault {
 impl ApiError {
     /// How the program ends when this ends it.
     pub fn exit(&self) -> Exit {
-        use Fault::{Lost, Malformed, NoSuchTransfer, Refused, Unreachable};
+        use Fault::{Insecure, Lost, Malformed, NoSuchTransfer, Refused, Unreachable};
         match self.fault {
-            Fault::NotAuthorised => Exit::NotAuthorised,
+            Fault::NotAuthorised | Fault::Forbidden(_) => Exit::NotAuthorised,
             Fault::NoSuchClient => Exit::NoSuchClient,
             Refused { status: 400, .. } => Exit::BadUsage, // the server found what we did not look for
-            Unreachable(_) | Lost(_) | NoSuchTransfer | Refused { .. } | Malformed(_) => Exit::Failed,
+            Unreachable(_) | Insecure(_) | Lost(_) | NoSuchTransfer | Refused { .. } | Malformed(_) => {
+                Exit::Failed
+            }
         }
     }
 
@@ -76,7 +83,12 @@ impl ApiError {
         match self.fault {
             Fault::Unreachable(_) | Fault::Lost(_) => true,
             Fault::Refused { status, .. } => matches!(status, 429 | 502 | 503 | 504),
-            Fault::NotAuthorised | Fault::NoSuchClient | Fault::NoSuchTransfer | Fault::Malformed(_) => false,
+            Fault::Insecure(_)
+            | Fault::NotAuthorised
+            | Fault::Forbidden(_)
+            | Fault::NoSuchClient
+            | Fault::NoSuchTransfer
+            | Fault::Malformed(_) => false,
         }
     }
 
@@ -86,7 +98,9 @@ impl ApiError {
             Fault::Lost(_) => true,
             Fault::Refused { status, .. } => matches!(status, 502 | 504), // of a proxy, about a server behind it
             Fault::Unreachable(_)
+            | Fault::Insecure(_)
             | Fault::NotAuthorised
+            | Fault::Forbidden(_)
             | Fault::NoSuchClient
             | Fault::NoSuchTransfer
             | Fault::Malformed(_) => false,
@@ -103,6 +117,7 @@ impl fmt::Display for ApiError {
                 let why = printable(why);
                 write!(f, "no answer from {server} ({why}); does the server run, and is SERVER right?")
             }
+            Fault::Insecure(why) => write!(f, "no secure connection to {server}: {why}"),
             Fault::Lost(why) => {
                 let why = printable(why);
                 write!(f, "the answer of {server} did not come ({why}); does its log say why?")
@@ -110,6 +125,7 @@ impl fmt::Display for ApiError {
             Fault::NotAuthorised => {
                 write!(f, "{server} does not accept the key; is API_KEY, or AUTH_SECRET, that of the server?")
             }
+            Fault::Forbidden(lack) => write!(f, "{server} forbids it: {}", printable(lack)),
             Fault::NoSuchClient => {
                 write!(f, "it is not connected to {server}; `towline clients` lists those that are")
             }
@@ -135,11 +151,19 @@ mod tests {
 
     #[test]
     fn answers_become_exit_codes_and_advice() {
-        let api = Api::new(OperatorSettings { server: "http://h:1".to_owned(), key: Secret::new("k3y") });
+        let (server, key) = ("http://h:1".to_owned(), Secret::new("k3y"));
+        let api = Api::new(OperatorSettings { server, key, tls_ca: None }).unwrap();
         let json = r#"{"error":"conflict","message":"it has ended"}"#;
         for (status, about, text, exit, wanted) in [
             (401, About::Client, "", Exit::NotAuthorised, "does not accept the key"),
             (403, About::Transfer, json, Exit::NotAuthorised, "does not accept the key"),
+            (
+                403,
+                About::Transfer,
+                r#"{"error":"forbidden","message":"the key of nightly lacks the scope pull"}"#,
+                Exit::NotAuthorised,
+                "http://h:1 forbids it: the key of nightly lacks the scope pull",
+            ),
             (404, About::Client, r#"{"error":"not connected"}"#, Exit::NoSuchClient, "`towline clients`"),
             (404, About::Transfer, json, Exit::Failed, "`towline transfers`"),
             (404, About::Client, "<html>", Exit::Failed, "is SERVER right?"),

@@ -62,8 +62,9 @@ fn lists() {
     for (number, name) in [(1, "a"), (2, "b"), (3, "a")] {
         hub.order(number, name, at(number));
     }
-    let ids =
-        |filter: Filter| -> Vec<RequestId> { hub.list(&filter, 2).iter().map(|t| t.request_id).collect() };
+    let ids = |filter: Filter| -> Vec<RequestId> {
+        hub.list(&filter, |_| true, 2).iter().map(|t| t.request_id).collect()
+    };
     assert_eq!(ids(Filter::default()), [id(3), id(2)]);
     assert_eq!(ids(Filter { client_id: Some(client("a")), ..Filter::default() }), [id(3), id(1)]);
     assert_eq!(ids(Filter { before: Some(Cursor::Transfer(id(2))), ..Filter::default() }), [id(1)]);

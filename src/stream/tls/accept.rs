@@ -154,7 +154,7 @@ impl Files {
 
 /// The client ids that a certificate stands for: its DNS names, and the rest of URIs that begin with `towline:`.
 /// The common name counts for nothing (RFC 9525, section 2).
-fn names_in(certificate: &CertificateDer<'_>) -> Vec<String> {
+pub(super) fn names_in(certificate: &CertificateDer<'_>) -> Vec<String> {
     let Ok(certificate) = EndEntityCert::try_from(certificate) else { return Vec::new() };
     let uris = certificate.valid_uri_names().filter_map(|uri| uri.strip_prefix(limits::CLIENT_URI_SCHEME));
     certificate.valid_dns_names().chain(uris).take(limits::MAX_CERTIFICATE_NAMES).map(str::to_owned).collect()

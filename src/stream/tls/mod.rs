@@ -6,10 +6,12 @@
 mod accept;
 mod connect;
 mod files;
+pub mod proof;
 
 use std::fmt;
 use std::io::{self, ErrorKind, Read, Write};
 use std::net::TcpStream;
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
@@ -18,6 +20,7 @@ use rustls::{Connection, ProtocolVersion};
 
 use super::Stream;
 use crate::limits;
+use crate::names::printable;
 
 pub use accept::Acceptor;
 pub use connect::Connector;
@@ -90,8 +93,13 @@ impl Session {
         if count == 0 {
             let mut connection = lock(&self.connection);
             connection.read_tls(&mut io::empty())?;
-            // The end of the stream, if the peer has said so; otherwise an error: somebody cut it.
-            return connection.reader().read(out);
+            return match connection.reader().read(out) {
+                // Nobody has said that this is the end: somebody may have cut it off.
+                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                    Err(io::Error::new(ErrorKind::UnexpectedEof, "closed without a word"))
+                }
+                done => done,
+            };
         }
         unread.extend_from_slice(&buffer[..count]);
         self.open(&mut unread, out)?.ok_or_else(|| ErrorKind::WouldBlock.into())
@@ -169,16 +177,47 @@ fn shake_hands(connection: &mut Connection, socket: &TcpStream, deadline: Instan
     }
 }
 
+/// The certificates (DER) of the authorities in a PEM file, at least one, each fit to be believed.
+///
+/// # Errors
+/// Names the setting, the file and what is wrong with it.
+pub fn authorities(setting: &str, path: &Path) -> Result<Vec<Vec<u8>>, String> {
+    files::authorities(setting, path)?;
+    let certificates = files::certificates(setting, path)?;
+    Ok(certificates.iter().map(|certificate| certificate.to_vec()).collect())
+}
+
+/// What an error of somebody else's TLS means, where it is of a kind that ends a handshake; fit to print.
+pub fn words(error: &io::Error) -> Option<String> {
+    use rustls::Error;
+    let error = error.get_ref()?.downcast_ref::<Error>()?;
+    match error {
+        Error::InvalidCertificate(_)
+        | Error::InvalidMessage(_)
+        | Error::AlertReceived(_)
+        | Error::PeerIncompatible(_) => Some(in_words(error)),
+        _ => None, // the peer may have had a request by then
+    }
+}
+
 /// What went wrong, in words that say what to do.
 fn broken(error: &rustls::Error) -> io::Error {
-    io::Error::other(format!("TLS: {error}{}", advice(error)))
+    io::Error::other(in_words(error))
+}
+
+fn in_words(error: &rustls::Error) -> String {
+    let text = error.to_string(); // may hold names of the peer's certificate
+    format!("TLS: {}{}", printable(&text), advice(error))
 }
 
 fn advice(error: &rustls::Error) -> &'static str {
     use rustls::{AlertDescription as Alert, CertificateError as Certificate, Error};
     match error {
         Error::InvalidCertificate(why) => match why {
-            Certificate::UnknownIssuer => "; set TLS_CA to the authority that signed it",
+            // A signature is bad where an authority has the name of the one that signed.
+            Certificate::UnknownIssuer | Certificate::BadSignature => {
+                "; set TLS_CA to the authority that signed it"
+            }
             Certificate::NotValidForName | Certificate::NotValidForNameContext { .. } => {
                 "; the URL must name the machine as its certificate does"
             }
@@ -190,9 +229,17 @@ fn advice(error: &rustls::Error) -> &'static str {
             }
             _ => "",
         },
-        Error::InvalidMessage(_) => "; what answers there does not speak TLS",
+        Error::InvalidMessage(_) => {
+            "; what answers there does not speak TLS: is the port right, or is it a server without TLS?"
+        }
         Error::AlertReceived(
-            Alert::UnknownCA | Alert::BadCertificate | Alert::CertificateExpired | Alert::CertificateUnknown,
+            Alert::UnknownCA
+            | Alert::BadCertificate
+            | Alert::CertificateExpired
+            | Alert::CertificateUnknown
+            | Alert::CertificateRevoked
+            | Alert::UnsupportedCertificate
+            | Alert::DecryptError,
         ) => {
             "; the peer does not take the certificate of this side: see TLS_CERT here, TLS_CA or TLS_CLIENT_CA there"
         }
