@@ -7,6 +7,7 @@ use std::str::FromStr;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use towline::clock::iso8601;
+use towline::glob;
 use towline::limits::{
     MAX_FILE_KEY_BYTES, MAX_FILE_NAME_BYTES, MAX_IDEMPOTENCY_KEY_BYTES, MAX_LABEL_BYTES, MAX_PRINTED_CHARS,
 };
@@ -43,6 +44,7 @@ pub fn run(data: &[u8]) {
     check_download_names(text, client, key.as_ref());
     check_shown(text);
     check_values(text);
+    check_patterns(text);
 }
 
 /// Reads a name, prints it, and reads it again; as text and as JSON.
@@ -103,4 +105,32 @@ fn check_values(text: &str) {
     }
     let digits = !text.is_empty() && text.bytes().all(|b| b.is_ascii_digit());
     assert_eq!(value::whole(text), text.parse().ok().filter(|_: &u64| digits));
+}
+
+/// A pattern matches what another matcher says it does; what is matched by one that reaches into a folder is found there.
+fn check_patterns(text: &str) {
+    let (pattern, other) = text.split_once('\n').unwrap_or((text, "logs/a.log"));
+    if pattern.len() * other.len() > 10_000 {
+        return;
+    }
+    let matches = glob::matches(pattern, other);
+    assert_eq!(matches, matches_slowly(pattern.as_bytes(), other.as_bytes()), "{pattern} {other}");
+    for (at, _) in other.match_indices('/').filter(|_| matches) {
+        assert!(glob::reaches(pattern, &other[..=at]), "{pattern} {other}");
+    }
+}
+
+/// Whether the first bytes of the text match the first of the pattern, for all lengths of the text at once.
+fn matches_slowly(pattern: &[u8], text: &[u8]) -> bool {
+    let mut row: Vec<bool> = (0..=text.len()).map(|length| length == 0).collect();
+    for byte in pattern {
+        let before = row.clone();
+        for length in 0..=text.len() {
+            row[length] = match byte {
+                b'*' => before[length] || (length > 0 && row[length - 1]),
+                byte => length > 0 && before[length - 1] && text[length - 1] == *byte,
+            };
+        }
+    }
+    row[text.len()]
 }

@@ -1,4 +1,4 @@
-//! What is read back from the disk: a transfer's record, and what the hub makes of it; the audit log.
+//! What is read back from the disk: a transfer's record, and what the hub makes of it; the audit log; the file of keys.
 
 use std::path::Path;
 
@@ -6,6 +6,7 @@ use towline::audit::Link;
 use towline::audit::line::{self, Head};
 use towline::audit::verify::verify_whole;
 use towline::hub::{Action, Begun, Config, Hub, Now, Registration};
+use towline::keys::Ring;
 use towline::limits::MAX_ATTEMPTS;
 use towline::names::disguises;
 use towline::names::{RequestId, Sha256Hash};
@@ -21,7 +22,9 @@ const DAY: u64 = 24 * 3600 * 1000;
 ///
 /// A record that is taken up names a file and no path, is written as it was read, and comes to an end whatever happens.
 /// Whatever is noted in the audit log is one line of it; whatever is done to the log, [`verify_whole`] says so.
+/// A file of keys is written as it was read, and no complaint about one shows a key.
 pub fn run(data: &[u8]) {
+    check_ring(data);
     check_line(data);
     check_log(Choices(data));
     check_record(data);
@@ -41,6 +44,25 @@ fn check_record(data: &[u8]) {
     match Record::read(text, id) {
         Ok(record) => check(record, Choices(rest)),
         Err(bad) => assert_eq!(bad, BadRecord::NoFileName),
+    }
+}
+
+fn check_ring(data: &[u8]) {
+    let Ok(text) = str::from_utf8(data) else { return };
+    match Ring::parse(text) {
+        Ok(ring) => {
+            let written = ring.render();
+            assert!(!written.contains("twl_"), "no secret is in it");
+            assert_eq!(Ring::parse(&written).as_ref(), Ok(&ring));
+            for key in ring.keys() {
+                assert_eq!(ring.key(&key.id), Some(key), "ids are unique");
+            }
+        }
+        Err(bad) => {
+            let shown = bad.to_string();
+            super::assert_one_line(&shown);
+            assert!(!shown.contains("twl_0"), "{shown}");
+        }
     }
 }
 
