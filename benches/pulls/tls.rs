@@ -76,7 +76,8 @@ fn run_floor(own: &Identity, source: &Path, to: &Path, expected: Sha256Hash) -> 
     let address = listener.local_addr().expect("bound");
     let versions = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let config = versions.expect("ring knows them").with_no_client_auth();
-    let accepting = config.with_single_cert(vec![own.certificate.clone()], own.key.clone_key()).expect("a pair");
+    let accepting =
+        config.with_single_cert(vec![own.certificate.clone()], own.key.clone_key()).expect("a pair");
     let mut roots = RootCertStore::empty();
     roots.add(own.certificate.clone()).expect("an authority");
     let versions = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
