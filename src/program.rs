@@ -37,8 +37,8 @@ fn print(text: &str) -> Exit {
     }
 }
 
-/// Says once, at the start, that this runs with more rights than it needs.
-fn warn_of_root(needs: &str) {
+/// Says once, when nothing stands in the way of the start any more, that this runs with more rights than it needs.
+pub fn warn_of_root(needs: &str) {
     if rustix::process::geteuid().is_root() {
         log::warn!(
             "this runs as root, with the right to read and change all of this machine: give it a user of its own, {needs}, and no more"
@@ -56,7 +56,6 @@ pub fn server(args: impl Iterator<Item = OsString>) -> Exit {
         given.no_arguments()?;
         let settings = ServerSettings::read(given)?;
         logging::start(settings.log_level);
-        warn_of_root("it needs to write UPLOAD_DIR and to read its own files");
         Ok(crate::server::run(settings))
     })
 }

@@ -25,6 +25,7 @@ use crate::exit::Exit;
 use crate::hub::{Config, Hub};
 use crate::limits;
 use crate::names::printable;
+use crate::program;
 use crate::settings::ServerSettings;
 use crate::signals;
 use crate::spool::{Recovered, Spool};
@@ -87,6 +88,7 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     server.audit.log_head();
     server.warn_of_a_full_disk();
     server.warn_of_plain_text();
+    program::warn_of_root("it needs to write UPLOAD_DIR and to read its own files");
     server.recover();
 
     let keeper = server.clone();
