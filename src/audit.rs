@@ -111,12 +111,14 @@ impl Log {
         if state.is_closed {
             return Ok(Noted::LeftOut);
         }
-        if entry.kind().is_some_and(|kind| !state.budgets.allow(kind, self.shared.mono())) {
+        let body = line::body(entry);
+        let mono = self.shared.mono();
+        if entry.kind().is_some_and(|kind| !state.budgets.allow(kind, body.len(), mono)) {
             drop(state);
             self.wake();
             return Ok(Noted::LeftOut);
         }
-        state.backlog.push(clock::now_ms(), line::body(entry));
+        state.backlog.push(clock::now_ms(), body);
         let written = self.shared.write(&mut state);
         drop(state);
         self.wake();

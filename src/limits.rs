@@ -143,7 +143,9 @@ pub const AUDIT_STRANGERS: (u64, Duration) = (60, Duration::from_secs(10));
 pub const AUDIT_REFUSALS: (u64, Duration) = (20_000, Duration::from_millis(500));
 /// Connects and disconnects of agents: a fleet may come back at once, twice; one that flaps must not fill the disk.
 pub const AUDIT_LINES: (u64, Duration) = (65_536, Duration::from_millis(500));
-/// What a server may ask of an agent that keeps a record: 60 MB of lines a day. What would have no line is refused.
+/// Bytes of an event that count as one line of its budget: most have less. A key of control characters has 24 KB.
+pub const AUDIT_LINE_BYTES: usize = 512;
+/// What a server may ask of an agent that keeps a record: at most 140 MB of lines a day, each question with its end, and a tenth of that at once. What would have no line is refused.
 pub const AUDIT_ASKED: (u64, Duration) = (10_000, Duration::from_secs(1));
 
 // The control plane

@@ -4,8 +4,8 @@
 //!   is cut off again.
 //! - The file is locked: nobody else of ours writes to it.
 //! - Whoever moves or removes the file gets a new one that goes on with the chain.
-//! - What a power cut has left of a last line is cut off, and a line says so. A file whose last line is none of ours is
-//!   set aside, untouched.
+//! - What a power cut has left of a last line is cut off, and a line says so. A file whose last line is none of ours, or
+//!   whose only one does not begin as ours do, is set aside, untouched.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Write};
@@ -72,6 +72,8 @@ struct Tail {
     last: Option<Link>,
     /// Bytes of whole lines.
     length: u64,
+    /// All of it may have been written here.
+    is_ours: bool,
 }
 
 impl Chain {
@@ -151,8 +153,7 @@ impl Chain {
         let tail = read_tail(&file, length)?;
         let mut whole = tail.length;
         let goes_on = tail.last.is_none_or(|last| self.last.is_none_or(|ours| ours == last));
-        let is_ours = tail.last.is_some() || tail.length == 0 && length < limits::MAX_AUDIT_TAIL_BYTES;
-        if !is_ours || !goes_on {
+        if !tail.is_ours || !goes_on {
             let aside = self.place.aside(time);
             rename_new(&path, &aside)?;
             file = open_locked(&self.place)?;
@@ -259,12 +260,19 @@ fn read_tail(file: &File, length: u64) -> io::Result<Tail> {
     let mut end = vec![0; usize::try_from(length - from).unwrap_or(0)];
     file.read_exact_at(&mut end, from)?;
     let Some(feed) = end.iter().rposition(|byte| *byte == b'\n') else {
-        return Ok(Tail { last: None, length: 0 });
+        return Ok(Tail { last: None, length: 0, is_ours: from == 0 && is_torn_line(&end) });
     };
     let begin = end[..feed].iter().rposition(|byte| *byte == b'\n').map_or(0, |feed| feed + 1);
     let last = &end[begin..feed];
     let link = line::read(last).map(|head| Link { seq: head.seq, hash: line::hash(last) });
-    Ok(Tail { last: link, length: from + feed as u64 + 1 })
+    Ok(Tail { last: link, length: from + feed as u64 + 1, is_ours: link.is_some() })
+}
+
+/// Whether this may be what a power cut has left of a line: its beginning, zeros behind it as some file systems leave them.
+fn is_torn_line(bytes: &[u8]) -> bool {
+    let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+    let text = &bytes[..bytes.len() - zeros];
+    text.starts_with(line::BEGIN) || line::BEGIN.starts_with(text)
 }
 
 /// The number of a file's first line.

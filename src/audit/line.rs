@@ -35,6 +35,9 @@ pub struct Head<'l> {
     pub event: &'l str,
 }
 
+/// How each line begins.
+pub(super) const BEGIN: &[u8] = b"{\"seq\":";
+
 /// An event as JSON, in one line whatever is in it: JSON escapes the control characters below U+0020; what else may pass
 /// for an end of line, or disguise one on a terminal, is escaped here. It stands within strings only.
 pub fn body(event: &impl Serialize) -> String {

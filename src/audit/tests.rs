@@ -118,6 +118,9 @@ fn a_file_that_is_none_of_ours_is_set_aside_untouched_and_found() {
         ("text", b"hello\nworld\n".to_vec()),
         ("zeros", vec![0; limits::MAX_AUDIT_TAIL_BYTES as usize + 5]),
         ("tail", b"{\"seq\":1}\n".to_vec()),
+        ("a config without a line feed", b"SERVER_URL=wss://x".to_vec()),
+        ("json", b"{\"sequence\":1}".to_vec()),
+        ("zeros first", b"\0\0{\"seq\":1".to_vec()),
     ] {
         let folder = Folder::new(&format!("foreign-{name}"));
         let path = folder.log();
