@@ -23,6 +23,7 @@ pub mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -62,6 +63,8 @@ pub struct Log {
 struct Shared {
     path: PathBuf,
     state: Mutex<State>,
+    /// Lines wait for the disk; known without the mutex, which may be held as long as the disk takes.
+    is_behind: AtomicBool,
     started: Instant,
 }
 
@@ -91,8 +94,12 @@ impl Log {
             complained: None,
             is_closed: false,
         };
-        let shared = Shared { path: path.to_owned(), state: Mutex::new(state), started: Instant::now() };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            state: Mutex::new(state),
+            is_behind: AtomicBool::new(false),
+            started: Instant::now(),
+        });
         let (news, heard) = bounded(1);
         let syncing = shared.clone();
         thread::Builder::new()
@@ -127,7 +134,7 @@ impl Log {
 
     /// Whether all lines are in the file.
     pub fn is_written(&self) -> bool {
-        self.shared.lock().backlog.is_empty()
+        !self.shared.is_behind.load(Relaxed)
     }
 
     /// Where the chain stands; nothing before the first line.
@@ -172,6 +179,7 @@ impl Shared {
     fn write(&self, state: &mut State) -> io::Result<()> {
         while let Some((time, body)) = state.backlog.first() {
             if let Err(error) = state.chain.append(time, &body) {
+                self.is_behind.store(true, Relaxed);
                 self.complain(state, "takes no line, what happens waits in memory", &error);
                 return Err(error);
             }
@@ -180,6 +188,7 @@ impl Shared {
                 log::info!("the audit log {} is written again", self.path.display());
             }
         }
+        self.is_behind.store(false, Relaxed);
         Ok(())
     }
 
@@ -219,8 +228,8 @@ impl Shared {
 
     /// Without the mutex: a slow disk keeps nobody from writing the next line.
     fn sync_file(&self) {
-        let file = self.lock().chain.file();
-        if let Some(error) = file.and_then(|file| file.sync_data().err()) {
+        let unsynced = self.lock().chain.take_unsynced();
+        if let Err(error) = unsynced.sync() {
             self.complain(&mut self.lock(), "may lose lines by a power cut", &error);
         }
     }

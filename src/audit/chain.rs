@@ -10,6 +10,7 @@
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -31,6 +32,28 @@ pub(super) struct Chain {
     last: Option<Link>,
     /// What was found and has no line yet.
     found: Vec<Found>,
+    /// Full files that are not known to be on the disk.
+    full: Vec<Arc<File>>,
+    /// The name of a new file is not known to be there.
+    has_new_name: bool,
+}
+
+/// What is to be synced, in this order: what is full, the names, the file.
+#[derive(Debug)]
+pub(super) struct Unsynced {
+    full: Vec<Arc<File>>,
+    folder: Option<PathBuf>,
+    file: Option<Arc<File>>,
+}
+
+impl Unsynced {
+    /// Waits until it is on the disk.
+    pub(super) fn sync(self) -> io::Result<()> {
+        let full = self.full.iter().map(|file| file.sync_data());
+        let folder = self.folder.iter().map(|folder| File::open(folder)?.sync_all());
+        let file = self.file.iter().map(|file| file.sync_data());
+        full.chain(folder).chain(file).fold(Ok(()), io::Result::and)
+    }
 }
 
 #[derive(Debug)]
@@ -78,7 +101,15 @@ struct Tail {
 
 impl Chain {
     pub(super) fn new(place: Place, rotate_bytes: u64) -> Chain {
-        Chain { place, rotate_bytes, open: None, last: None, found: Vec::new() }
+        Chain {
+            place,
+            rotate_bytes,
+            open: None,
+            last: None,
+            found: Vec::new(),
+            full: Vec::new(),
+            has_new_name: false,
+        }
     }
 
     /// Where it stands.
@@ -86,9 +117,13 @@ impl Chain {
         self.last
     }
 
-    /// What is to be synced.
-    pub(super) fn file(&self) -> Option<Arc<File>> {
-        self.open.as_ref().map(|open| open.file.clone())
+    /// What is to be synced, once.
+    pub(super) fn take_unsynced(&mut self) -> Unsynced {
+        Unsynced {
+            full: std::mem::take(&mut self.full),
+            folder: std::mem::take(&mut self.has_new_name).then(|| self.place.folder().to_owned()),
+            file: self.open.as_ref().map(|open| open.file.clone()),
+        }
     }
 
     /// Writes an event that was at `time`.
@@ -173,29 +208,36 @@ impl Chain {
         self.last = Some(last);
         let first = first_of(&file).unwrap_or(last.seq + 1);
         let (device, inode) = file.metadata().map(|stat| (stat.dev(), stat.ino()))?;
-        if whole == 0 {
-            sync_folder(&self.place)?; // a new file's name is to last as its lines do
-        }
+        self.has_new_name |= whole == 0; // it is to last as its lines do
         let file = Arc::new(file);
         self.open = Some(Open { file, device, inode, length: whole, first, full: self.rotate_bytes });
         Ok(())
     }
 
     /// Where the newest of the full files ends.
-    fn last_of_old(&self) -> io::Result<Link> {
+    fn last_of_old(&mut self) -> io::Result<Link> {
         let Some(newest) = self.place.look()?.0.pop() else { return Ok(Link::START) };
         let file = open_plainly(&newest.path)?;
         let length = file.metadata()?.len();
+        let tail = read_tail(&file, length)?;
+        if let Some(last) = tail.last
+            && tail.length < length
+        {
+            // A power cut, before what was full was synced.
+            let sha256 = hash_all(At { file: &file, at: tail.length })?.0;
+            open_to_append(&newest.path)?.set_len(tail.length)?;
+            self.note(Found::TornLineCutOff { bytes: length - tail.length, sha256 });
+            return Ok(last);
+        }
         // What does not end with a line of ours does not verify, whatever we write behind it.
         let damaged = Link { seq: newest.first, ..Link::START };
-        Ok(read_tail(&file, length)?.last.unwrap_or(damaged))
+        Ok(tail.last.unwrap_or(damaged))
     }
 
-    /// Gives a full file its own name and begins the next one. The full one is on the disk before: otherwise a power cut
-    /// could cost its end and leave what was written after it.
+    /// Gives a full file its own name and begins the next one. Whoever syncs begins with the full one: a power cut is not
+    /// to cost its end and leave what was written after it.
     fn rotate(&mut self, time: u64) -> io::Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        open.file.sync_data()?;
         let old = self.place.old(open.first);
         if let Err(error) = rename_new(&self.place.path(), &old) {
             log::error!(
@@ -209,7 +251,7 @@ impl Chain {
         if let Some(last) = self.last {
             log::info!("{} is full, audit head seq={} hash={}", old.display(), last.seq, last.hash);
         }
-        self.open = None;
+        self.full.extend(self.open.take().map(|open| open.file));
         self.open_file(time)
     }
 }
@@ -248,10 +290,6 @@ fn open_locked(place: &Place) -> io::Result<File> {
         TryLockError::Error(error) => error,
     })?;
     Ok(file)
-}
-
-fn sync_folder(place: &Place) -> io::Result<()> {
-    File::open(place.folder())?.sync_all()
 }
 
 /// The last whole line of a file of this length, when it is one of ours. Looks at its end only.

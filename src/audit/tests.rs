@@ -221,6 +221,18 @@ fn full_files_get_names_and_the_chain_goes_through_them() {
 }
 
 #[test]
+fn a_full_file_that_a_power_cut_has_torn_is_gone_on_with() {
+    let folder = Folder::new("torn-full");
+    let path = folder.log();
+    let whole = three_lines(&path);
+    fs::remove_file(&path).unwrap();
+    fs::write(folder.0.join("audit.000000000001.jsonl"), &whole[..whole.len() - 9]).unwrap();
+    add(&mut chain(&path, NEVER), "behind");
+    let found = good(&path);
+    assert_eq!((found.lines, found.remarks[0].event), (4, "torn_line_cut_off"));
+}
+
+#[test]
 fn a_file_in_the_middle_is_missed_the_oldest_may_go() {
     let folder = Folder::new("middle");
     let path = folder.log();
