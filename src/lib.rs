@@ -32,6 +32,7 @@ pub mod limits;
 pub mod line;
 pub mod logging;
 pub mod names;
+pub mod network;
 pub mod outbound;
 pub mod pace;
 pub mod program;

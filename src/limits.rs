@@ -156,7 +156,7 @@ pub const MAX_HEAD_BYTES: usize = 16 << 10;
 pub const MAX_HEADERS: usize = 64;
 /// A request's body: a batch of clients fits.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
-/// Connections that are at the door or with the control plane, each with a thread. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 22 kB, one with a head at its bound 38 kB.
+/// Connections that are at the door or with the control plane, each with a thread. With `CONTROL_LISTEN` each port has half of it. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 22 kB, one with a head at its bound 38 kB.
 pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 /// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
 pub const ACCEPT_BACKLOG: i32 = 4096;
@@ -180,6 +180,10 @@ pub const RETRY_AFTER_SECONDS: u32 = 5;
 pub const MAX_SOCKET_PATH_BYTES: usize = 100;
 /// Requests that the control plane has at once: all that may wait, and as many again as any operator makes.
 pub const MAX_RELAYED: usize = MAX_PARKED + 256;
+/// Connections that are on their way in as one client: the one that has it, and those that were given up a moment ago.
+pub const MAX_ENTERING: usize = 8;
+/// Probes (`/healthz`, `/readyz`) that the control plane has at once: each takes it milliseconds, and anybody can make them.
+pub const MAX_PROBES: usize = 16;
 /// Callers that wait for a transfer's end or a listing.
 pub const MAX_PARKED: usize = 1024;
 /// An answer that is sent without a thread of its own: it fits the control socket's buffer, whether the caller reads or not.

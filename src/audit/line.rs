@@ -48,7 +48,8 @@ pub fn body(event: &impl Serialize) -> String {
     let mut body = String::with_capacity(json.len() + 16);
     for c in json.chars() {
         if disguises(c) {
-            body.push_str(&format!("\\u{:04x}", u32::from(c))); // all of them are below U+10000
+            let mut units = [0; 2]; // as JSON wants what is beyond U+FFFF
+            c.encode_utf16(&mut units).iter().for_each(|unit| body.push_str(&format!("\\u{unit:04x}")));
         } else {
             body.push(c);
         }
@@ -126,7 +127,9 @@ mod tests {
 
     #[test]
     fn whatever_is_in_it_it_is_one_line() {
-        for c in (0..=0x3000).filter_map(char::from_u32).chain(['"', '\\', '\u{feff}', '\u{1f600}']) {
+        for c in
+            (0..=0x3000).filter_map(char::from_u32).chain(['"', '\\', '\u{feff}', '\u{1f600}', '\u{e0041}'])
+        {
             let text = format!("a{c}b");
             let body = body(&Said::Word { text: text.clone() });
             assert!(!body.chars().any(disguises), "{c:?}: {body}");

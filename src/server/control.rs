@@ -31,7 +31,7 @@ pub(super) enum Turn {
     /// It waits for this transfer for so many seconds.
     Park(RequestId, Wants, u64),
     /// It waits for what the agent at the other end lists.
-    Listing(Arc<Outbox>, Option<String>, View, String),
+    Listing(ClientId, Arc<Outbox>, Option<String>, View, String),
     /// It gets a thread of its own.
     Thread(Box<dyn FnOnce(Request) + Send>),
 }
@@ -57,12 +57,12 @@ fn take(server: &Arc<Server>, mut request: Request) {
             server.answer(request, answer);
         }
         Turn::Park(id, wants, seconds) => park(server, id, wants, seconds, request),
-        Turn::Listing(outbox, path, view, by) => {
+        Turn::Listing(client, outbox, path, view, by) => {
             let id = random::request_id();
             let requested_by = Some(operator_name(&by));
             let due = server.now().mono + limits::LISTING_TIME.as_millis() as u64;
             let mut state = server.lock();
-            let parked = state.parked.park(id, Wants::Listing(view), due, request);
+            let parked = state.parked.park(id, Wants::Listing(client, view), due, request);
             server.wake_timekeeper(&state);
             drop(state);
             // Asked after it is parked, so that no answer comes too early. A line that is gone does not answer, and
@@ -242,7 +242,7 @@ fn files(server: &Server, caller: &Caller, client: &str, query: &[(String, Strin
     }
     let (by, asked) = (caller.to_string(), path.as_deref());
     server.audit(&Event::ListingAsked { who: Who::of(&by), client_id: &client, path: asked });
-    Ok(Turn::Listing(link.outbox, path, view, by))
+    Ok(Turn::Listing(client, link.outbox, path, view, by))
 }
 
 fn transfers(server: &Server, caller: &Caller, query: &[(String, String)]) -> Result<Turn, Answer> {

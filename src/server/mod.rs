@@ -67,8 +67,10 @@ struct Server {
     saving: [Mutex<()>; 64],
     /// What was refused.
     refused: Refused,
-    /// Requests that are with the control plane.
+    /// Requests with a key that are with the control plane.
     relays: Admission,
+    /// The same of callers without a key.
+    probes: Admission,
     /// Threads that answer a caller.
     threads: Arc<AtomicUsize>,
     started: Instant,
@@ -79,6 +81,8 @@ struct State {
     hub: Hub,
     /// The lines of connected clients.
     links: HashMap<ClientId, Link>,
+    /// How many are on their way in as this client.
+    entering: HashMap<ClientId, usize>,
     /// Dropped to end a writer.
     stops: HashMap<RequestId, Sender<Infallible>>,
     /// Callers that wait.

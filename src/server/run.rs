@@ -110,7 +110,9 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     server.serve_control(control.clone(), socket)?;
     let stopper = server.clone();
     signals::on_stop(move || stopper.stop()).map_err(|error| format!("can't take signals: {error}"))?;
-    let hall = Arc::new(Hall::new(room.door));
+    // A hall each where REST has a port of its own: whoever crowds the agents' keeps no operator out.
+    let halls = if rest.is_some() { 2 } else { 1 };
+    let hall = || Hall::new(room.door.div_ceil(halls));
     let mut out = io::stdout();
     // Whoever closed our output still gets a server.
     let _closed = writeln!(out, "Server running on port {port}")
@@ -119,10 +121,10 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let serves = if rest.is_some() { Serves::AgentsOnly } else { Serves::Everything };
     if let Some(rest) = rest {
         let _closed = writeln!(out, "REST on {}", rest.local_addr());
-        let (server, control, hall) = (server.clone(), control.clone(), hall.clone());
+        let (server, control, hall) = (server.clone(), control.clone(), hall());
         spawn("accept REST", move || accept(&server, &rest, &hall, &control, Serves::RestOnly))?;
     }
-    accept(&server, &listener, &hall, &control, serves);
+    accept(&server, &listener, &hall(), &control, serves);
     Err("the listener was closed".to_owned())
 }
 
@@ -243,6 +245,7 @@ impl Server {
         let state = State {
             hub,
             links: Default::default(),
+            entering: Default::default(),
             stops: Default::default(),
             parked: Parked::default(),
             unsaved: Default::default(),
@@ -262,6 +265,7 @@ impl Server {
             threads: Arc::default(),
             refused: Refused::default(),
             relays: Admission::new(room.relays),
+            probes: Admission::new(limits::MAX_PROBES),
             started: Instant::now(),
         }
     }

@@ -130,7 +130,7 @@ impl<'s> Session<'s> {
                 self.step(request_id, Event::Progress { attempt }, Bytes::new(), scope)
             }
             ToServer::Error { request_id: Some(id), code, message, attempt } => {
-                let waiting = self.server.lock().parked.take_listing(id);
+                let waiting = self.server.lock().parked.take_listing(id, &self.client);
                 if let Some(waiting) = waiting {
                     waiting.not_listed(code.as_deref().unwrap_or_default(), &message).send(self.server);
                     return Ok(());
@@ -153,7 +153,7 @@ impl<'s> Session<'s> {
                 Ok(())
             }
             ToServer::Listing { request_id, entries, truncated } => {
-                let waiting = self.server.lock().parked.take_listing(request_id);
+                let waiting = self.server.lock().parked.take_listing(request_id, &self.client);
                 if let Some(waiting) = waiting {
                     waiting.listed(entries, truncated).send(self.server);
                 }

@@ -3,6 +3,7 @@
 //! Every refusal comes before the upgrade, as an HTTP status: a v1 client takes every open line for health, and
 //! would hammer at a server that accepts and closes.
 
+use std::collections::hash_map::Entry;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -45,9 +46,10 @@ impl No {
 /// Its ticket for the door is given back when it is in, or has been answered.
 pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head: Head, ticket: Ticket<'_>) {
     let socket = Arc::new(socket);
-    match open(server, &socket, peer, head, &ticket) {
+    let mut turn = None;
+    match open(server, &socket, peer, head, &ticket, &mut turn) {
         Ok((client, generation, line, key)) => {
-            drop(ticket); // from here on it counts as a client
+            drop((ticket, turn)); // from here on it counts as a client
             server.audit(&Event::AgentConnected { client_id: &client, address: &peer.to_string() });
             Session::new(server, client, peer, generation, line, key).run();
         }
@@ -67,20 +69,22 @@ pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head
     }
 }
 
-fn open(
-    server: &Server,
+fn open<'s>(
+    server: &'s Server,
     socket: &Arc<Stream>,
     peer: SocketAddr,
     head: Head,
     ticket: &Ticket<'_>,
+    turn: &mut Option<Turn<'s>>,
 ) -> Result<(ClientId, u64, Line, LineKey), No> {
     let (client, key) = authorize(server, &head)?;
     certified(server, socket, &client)?;
-    ticket.vouch();
     let response = answer_handshake(&head)?;
     if !server.ask(|hub| hub.has_room()) {
         return Err(full());
     }
+    *turn = Some(Turn::take(server, &client)?);
+    ticket.vouch();
     make_way(server, &client, peer)?;
     let keeping = Keeping { beat: server.settings.heartbeat, max_message: server.max_message() };
     let gone = |error: std::io::Error| No::new(400, "bad request", error.to_string());
@@ -177,6 +181,40 @@ fn answer_handshake(head: &Head) -> Result<Vec<u8>, No> {
     let mut bytes = Vec::new();
     handshake::write_response(&mut bytes, &response).map_err(|error| bad(error.to_string()))?;
     Ok(bytes)
+}
+
+/// The right to come in as this client, which few have at a time, each until it is in or has gone: whoever has stolen a key
+/// can't fill the door with calls that wait for the line that is there. Those beyond stay strangers.
+struct Turn<'s> {
+    server: &'s Server,
+    client: ClientId,
+}
+
+impl Turn<'_> {
+    fn take<'s>(server: &'s Server, client: &ClientId) -> Result<Turn<'s>, No> {
+        let mut state = server.lock();
+        let count = state.entering.entry(client.clone()).or_default();
+        if *count < limits::MAX_ENTERING {
+            *count += 1;
+            return Ok(Turn { server, client: client.clone() });
+        }
+        drop(state);
+        let message = format!("others come in as {client} this moment: give each machine its own CLIENT_ID");
+        let retry_after = Some(limits::PROBE_TIME.as_secs());
+        Err(No { retry_after, ..No::new(409, "already connected", message) })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.server.lock();
+        if let Entry::Occupied(mut count) = state.entering.entry(self.client.clone()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 /// A client that is connected already keeps its line if it still answers; otherwise that line is given up.
