@@ -42,6 +42,11 @@ impl KeysError {
     pub fn is_missing(&self) -> bool {
         matches!(&self.why, Why::Io { doing: "open", error } if error.kind() == io::ErrorKind::NotFound)
     }
+
+    /// Whether the same file may be read well the next time: it is not the file that is bad.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.why, Why::Io { .. }) && !self.is_missing()
+    }
 }
 
 impl fmt::Display for KeysError {
