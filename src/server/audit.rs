@@ -13,6 +13,7 @@ use super::{callers, control};
 use crate::audit::{About, Event, Who, cut};
 use crate::door::query::split_target;
 use crate::door::relay::PEER_HEADER;
+use crate::keys::without_keys;
 use crate::names::{ClientId, RequestId};
 
 impl Server {
@@ -29,13 +30,15 @@ impl Server {
             return;
         }
         let caller = match answer.status() {
-            401 => control::header(request, PEER_HEADER).unwrap_or_default(),
-            _ => callers::caller(self, request).map(|caller| caller.to_string()).unwrap_or_default(),
+            401 => None,
+            _ => callers::caller(self, request).map(|caller| caller.to_string()),
         };
+        // Of one whose key was revoked meanwhile there is the address.
+        let caller = caller.or_else(|| control::header(request, PEER_HEADER)).unwrap_or_default();
         self.audit(&Event::Refused {
             who: Who::of(&caller),
             method: cut(request.method().as_str()),
-            path: cut(path),
+            path: cut(&without_keys(path)),
             status: answer.status(),
             error,
             about: answer.what(),
@@ -47,7 +50,7 @@ impl Server {
         self.audit(&Event::Refused {
             who: Who::of(&peer.to_string()),
             method: cut(method),
-            path: cut(split_target(target).0),
+            path: cut(&without_keys(split_target(target).0)),
             status: 401,
             error: "unauthorized",
             about: &About::default(),
