@@ -111,6 +111,9 @@ fn check_relayed(head: &Head) {
     for gone in ["transfer-encoding", "te", "trailer", "upgrade", "expect", "forwarded", "x-forwarded-for"] {
         assert!(one(gone).is_empty(), "{gone}");
     }
+    for key in ["x-api-key", "authorization"] {
+        assert!(one(key).is_empty(), "{key}");
+    }
     let sent =
         |(name, value): &(&str, &str)| head.headers.iter().any(|(n, v)| n == name && v == value.as_bytes());
     assert!(headers[..headers.len() - 4].iter().all(sent), "nothing is added or changed");
