@@ -62,7 +62,7 @@ pub enum UsageError {
         /// What was expected.
         wanted: String,
     },
-    /// This version cannot do it.
+    /// This build cannot do it.
     Unsupported {
         /// The setting.
         name: &'static str,
@@ -104,7 +104,7 @@ impl fmt::Display for UsageError {
             }
             UsageError::Unsupported { name, from } => write!(
                 f,
-                "{name} is set ({from}), and this version does not support it yet: unset it, or wait for the version that does"
+                "{name} is set ({from}), and this program was built without it: unset it, or use one that was built with it"
             ),
             UsageError::EnvFile { path, why } => {
                 write!(f, "cannot read the settings in {}: {why}", printable(path))

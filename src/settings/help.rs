@@ -31,7 +31,7 @@ pub fn help(program: &Program) -> String {
                 Kind::Plain => (format!("{} {}", setting.flag(), setting.takes), ""),
                 Kind::Secret => (setting.name.to_owned(), ""),
                 Kind::Unsupported => {
-                    (setting.name.to_owned(), " (not supported by this version yet: refused)")
+                    (setting.name.to_owned(), " (this program was built without it: refused)")
                 }
             };
             let default = match (kind, setting.default) {

@@ -79,7 +79,7 @@ pub enum Kind {
     Plain,
     /// By environment or file; never shown.
     Secret,
-    /// This version, or this build, cannot do it: to go on without it would be a hole, so it ends the program.
+    /// This build cannot do it: to go on without it would be a hole, so it ends the program.
     Unsupported,
 }
 
