@@ -73,8 +73,10 @@ struct State {
     chain: Chain,
     budgets: Budgets,
     backlog: Backlog,
-    /// When trouble with the disk was last complained of.
+    /// When it was last complained of that a line is not taken, until one is.
     complained: Option<Instant>,
+    /// When it was last complained of that a sync failed.
+    complained_of_sync: Option<Instant>,
     /// Nothing follows any more.
     is_closed: bool,
 }
@@ -92,6 +94,7 @@ impl Log {
             budgets: Budgets::default(),
             backlog: Backlog::default(),
             complained: None,
+            complained_of_sync: None,
             is_closed: false,
         };
         let shared = Arc::new(Shared {
@@ -180,7 +183,8 @@ impl Shared {
         while let Some((time, body)) = state.backlog.first() {
             if let Err(error) = state.chain.append(time, &body) {
                 self.is_behind.store(true, Relaxed);
-                self.complain(state, "takes no line, what happens waits in memory", &error);
+                let what = "takes no line, what happens waits in memory";
+                self.complain(&mut state.complained, what, &error);
                 return Err(error);
             }
             state.backlog.written();
@@ -230,14 +234,15 @@ impl Shared {
     fn sync_file(&self) {
         let unsynced = self.lock().chain.take_unsynced();
         if let Err(error) = unsynced.sync() {
-            self.complain(&mut self.lock(), "may lose lines by a power cut", &error);
+            let last = &mut self.lock().complained_of_sync;
+            self.complain(last, "may lose lines by a power cut", &error);
         }
     }
 
-    /// Once in a while: each line and each sync may meet the same trouble.
-    fn complain(&self, state: &mut State, what: &str, error: &io::Error) {
-        if state.complained.is_none_or(|complained| complained.elapsed() >= limits::AUDIT_COUNT_PAUSE) {
-            state.complained = Some(Instant::now());
+    /// Once in a while: each line, or each sync, may meet the same trouble.
+    fn complain(&self, last: &mut Option<Instant>, what: &str, error: &io::Error) {
+        if last.is_none_or(|last| last.elapsed() >= limits::AUDIT_COUNT_PAUSE) {
+            *last = Some(Instant::now());
             log::error!("the audit log {} {what}: {error}", self.path.display());
         }
     }

@@ -103,7 +103,12 @@ impl Wire {
     pub fn read_some(&mut self, deadline: Deadline) -> Came {
         let mut buffer = vec![0; 64 << 10];
         self.0.set_read_timeout(Some(deadline.left())).expect("a socket takes options");
-        match self.reader().read(&mut buffer) {
+        // A process that is stopped and goes on meets this on a socket with a time limit (signal(7)).
+        let mut read = self.reader().read(&mut buffer);
+        while matches!(&read, Err(err) if err.kind() == ErrorKind::Interrupted) {
+            read = self.reader().read(&mut buffer);
+        }
+        match read {
             Ok(0) => Came::End,
             Ok(read) => {
                 buffer.truncate(read);
