@@ -23,6 +23,7 @@ pub mod verify;
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -34,12 +35,21 @@ use crate::limits;
 use backlog::Backlog;
 use budget::Budgets;
 use chain::Chain;
-pub use event::{About, AgentEvent, Entry, Event, Who, cut};
+pub use event::{About, AgentEvent, Entry, Event, Who, clean_name, cut, operator_name};
 pub use line::Link;
 use place::Place;
 
 /// The name of the server's log, in `UPLOAD_DIR/.towline`.
 pub const SERVERS: &str = "audit.jsonl";
+
+/// What became of an event.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Noted {
+    /// It has its line.
+    Written,
+    /// It is counted.
+    LeftOut,
+}
 
 /// A log that is written to.
 #[derive(Debug)]
@@ -53,6 +63,8 @@ pub struct Log {
 struct Shared {
     path: PathBuf,
     state: Mutex<State>,
+    /// Lines wait for the disk; known without the mutex, which may be held as long as the disk takes.
+    is_behind: AtomicBool,
     started: Instant,
 }
 
@@ -63,6 +75,8 @@ struct State {
     backlog: Backlog,
     /// When trouble with the disk was last complained of.
     complained: Option<Instant>,
+    /// Nothing follows any more.
+    is_closed: bool,
 }
 
 impl Log {
@@ -78,9 +92,14 @@ impl Log {
             budgets: Budgets::default(),
             backlog: Backlog::default(),
             complained: None,
+            is_closed: false,
         };
-        let shared = Shared { path: path.to_owned(), state: Mutex::new(state), started: Instant::now() };
-        let shared = Arc::new(shared);
+        let shared = Arc::new(Shared {
+            path: path.to_owned(),
+            state: Mutex::new(state),
+            is_behind: AtomicBool::new(false),
+            started: Instant::now(),
+        });
         let (news, heard) = bounded(1);
         let syncing = shared.clone();
         thread::Builder::new()
@@ -94,23 +113,28 @@ impl Log {
     ///
     /// # Errors
     /// When the disk does not take it. It waits in memory then, and is tried again.
-    pub fn note(&self, entry: &impl Entry) -> io::Result<()> {
+    pub fn note(&self, entry: &impl Entry) -> io::Result<Noted> {
         let mut state = self.shared.lock();
-        if entry.kind().is_some_and(|kind| !state.budgets.allow(kind, self.shared.mono())) {
+        if state.is_closed {
+            return Ok(Noted::LeftOut);
+        }
+        let body = line::body(entry);
+        let mono = self.shared.mono();
+        if entry.kind().is_some_and(|kind| !state.budgets.allow(kind, body.len(), mono)) {
             drop(state);
             self.wake();
-            return Ok(());
+            return Ok(Noted::LeftOut);
         }
-        state.backlog.push(clock::now_ms(), line::body(entry));
+        state.backlog.push(clock::now_ms(), body);
         let written = self.shared.write(&mut state);
         drop(state);
         self.wake();
-        written
+        written.map(|()| Noted::Written)
     }
 
     /// Whether all lines are in the file.
     pub fn is_written(&self) -> bool {
-        self.shared.lock().backlog.is_empty()
+        !self.shared.is_behind.load(Relaxed)
     }
 
     /// Where the chain stands; nothing before the first line.
@@ -125,13 +149,16 @@ impl Log {
         }
     }
 
-    /// Writes all there is to write, and waits until it is on the disk.
-    pub fn sync(&self) {
+    /// Writes all that is left to say and `last`, of which this is the last, and waits until it is on the disk.
+    pub fn close(&self, last: &impl Entry) {
         let mut state = self.shared.lock();
         self.shared.say_what_was_left_out(&mut state, u64::MAX);
+        state.backlog.push(clock::now_ms(), line::body(last));
         let _complained = self.shared.write(&mut state);
+        state.is_closed = true;
         drop(state);
         self.shared.sync_file();
+        self.log_head();
     }
 
     fn wake(&self) {
@@ -152,6 +179,7 @@ impl Shared {
     fn write(&self, state: &mut State) -> io::Result<()> {
         while let Some((time, body)) = state.backlog.first() {
             if let Err(error) = state.chain.append(time, &body) {
+                self.is_behind.store(true, Relaxed);
                 self.complain(state, "takes no line, what happens waits in memory", &error);
                 return Err(error);
             }
@@ -160,6 +188,7 @@ impl Shared {
                 log::info!("the audit log {} is written again", self.path.display());
             }
         }
+        self.is_behind.store(false, Relaxed);
         Ok(())
     }
 
@@ -199,8 +228,8 @@ impl Shared {
 
     /// Without the mutex: a slow disk keeps nobody from writing the next line.
     fn sync_file(&self) {
-        let file = self.lock().chain.file();
-        if let Some(error) = file.and_then(|file| file.sync_data().err()) {
+        let unsynced = self.lock().chain.take_unsynced();
+        if let Err(error) = unsynced.sync() {
             self.complain(&mut self.lock(), "may lose lines by a power cut", &error);
         }
     }

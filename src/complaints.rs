@@ -30,8 +30,10 @@ impl Complaints {
     pub fn about(&self, what: impl Display) {
         match self.count(Instant::now()) {
             None => {}
-            Some(0) => log::warn!("{what}"),
-            Some(unsaid) => log::warn!("{what} ({unsaid} more warnings of this kind since the last)"),
+            Some((0, _)) => log::warn!("{what}"),
+            Some((unsaid, total)) => {
+                log::warn!("{what} ({unsaid} more warnings of this kind since the last, {total} in all)");
+            }
         }
     }
 
@@ -40,8 +42,8 @@ impl Complaints {
         self.0.lock().unwrap_or_else(PoisonError::into_inner).total
     }
 
-    /// Whether this one is to be said; if so, how many were not said before it.
-    fn count(&self, now: Instant) -> Option<u64> {
+    /// Whether this one is to be said; if so, how many were not said before it, and how many there were with it.
+    fn count(&self, now: Instant) -> Option<(u64, u64)> {
         let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         state.total += 1;
         if state.since.is_none_or(|since| now.saturating_duration_since(since) >= limits::COMPLAINT_PAUSE) {
@@ -52,7 +54,7 @@ impl Complaints {
             return None;
         }
         state.lines += 1;
-        Some(std::mem::take(&mut state.unsaid))
+        Some((std::mem::take(&mut state.unsaid), state.total))
     }
 }
 
@@ -69,7 +71,9 @@ mod tests {
     #[test]
     fn a_flood_is_counted_and_hardly_said() {
         let (complaints, begun) = (Complaints::new(), Instant::now());
-        let said = |times: usize, at| (0..times).filter_map(|_| complaints.count(at)).collect::<Vec<_>>();
+        let said = |times: usize, at| {
+            (0..times).filter_map(|_| complaints.count(at).map(|(unsaid, _)| unsaid)).collect::<Vec<_>>()
+        };
         let few = limits::COMPLAINTS_AT_ONCE as usize;
         assert_eq!(said(10_000, begun), vec![0; few]);
         assert!(said(10, begun + limits::COMPLAINT_PAUSE / 2).is_empty());

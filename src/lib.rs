@@ -8,7 +8,7 @@
 //! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`], [`glob`] |
 //! | 1 protocol | [`protocol`] |
 //! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`], [`allowance`], [`keys`] |
-//! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`shares`], [`settings`], [`complaints`], [`watch`] |
+//! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`audit`], [`shares`], [`settings`], [`complaints`], [`watch`] |
 //! | 4 shells | [`server`], [`admin`], [`agent`], [`command`] |
 
 pub mod admin;
@@ -32,6 +32,7 @@ pub mod limits;
 pub mod line;
 pub mod logging;
 pub mod names;
+pub mod network;
 pub mod outbound;
 pub mod pace;
 pub mod program;

@@ -44,6 +44,8 @@ pub const MAX_ENDED_IDS: usize = 64;
 pub const MAX_OUTBOX_BYTES: usize = 1 << 20;
 /// Transfers that an agent runs at once, whatever a server asks.
 pub const MAX_AGENT_TRANSFERS: usize = 16;
+/// Messages of a server that an agent takes in a second: five hundred small pulls need some 1,500, and no sensible server asks for more. Each may cost an answer.
+pub const MAX_SERVER_MESSAGES_A_SECOND: u32 = 5000;
 /// Folders that an agent lists at once: one for each of a few operators, and one that has answered and not ended yet.
 pub const MAX_LISTINGS: usize = 4;
 /// Entries of a folder that an agent lists: it must fit a text message.
@@ -141,6 +143,10 @@ pub const AUDIT_STRANGERS: (u64, Duration) = (60, Duration::from_secs(10));
 pub const AUDIT_REFUSALS: (u64, Duration) = (20_000, Duration::from_millis(500));
 /// Connects and disconnects of agents: a fleet may come back at once, twice; one that flaps must not fill the disk.
 pub const AUDIT_LINES: (u64, Duration) = (65_536, Duration::from_millis(500));
+/// Bytes of an event that count as one line of its budget: most have less. A key of control characters has 24 KB.
+pub const AUDIT_LINE_BYTES: usize = 512;
+/// What a server may ask of an agent that keeps a record: at most 140 MB of lines a day, each question with its end, and a tenth of that at once. What would have no line is refused.
+pub const AUDIT_ASKED: (u64, Duration) = (10_000, Duration::from_secs(1));
 
 // The control plane
 
@@ -150,7 +156,7 @@ pub const MAX_HEAD_BYTES: usize = 16 << 10;
 pub const MAX_HEADERS: usize = 64;
 /// A request's body: a batch of clients fits.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
-/// Connections that are at the door or with the control plane, each with a thread. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 22 kB, one with a head at its bound 38 kB.
+/// Connections that are at the door or with the control plane, each with a thread. With `CONTROL_LISTEN` each port has half of it. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 22 kB, one with a head at its bound 38 kB.
 pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 /// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
 pub const ACCEPT_BACKLOG: i32 = 4096;
@@ -160,6 +166,8 @@ pub const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 pub const COMPLAINTS_AT_ONCE: u32 = 10;
 /// How long no more is said then: a flood must not fill the disk as well; so it is at most a few hundred bytes a second.
 pub const COMPLAINT_PAUSE: Duration = Duration::from_secs(10);
+/// Lines that a server makes an agent log in that time: a pull makes two or three; the rest is counted and left out.
+pub const MAX_LINES_BY_SERVER: u32 = 1000;
 /// The control plane's silence before and within an answer: the longest wait, and room for a slow disk.
 pub const RELAY_TIME: Duration = Duration::from_secs(MAX_WAIT_SECONDS + 30);
 /// What a refused caller may still take to read its answer and hang up.
@@ -172,6 +180,10 @@ pub const RETRY_AFTER_SECONDS: u32 = 5;
 pub const MAX_SOCKET_PATH_BYTES: usize = 100;
 /// Requests that the control plane has at once: all that may wait, and as many again as any operator makes.
 pub const MAX_RELAYED: usize = MAX_PARKED + 256;
+/// Connections that are on their way in as one client: the one that has it, and those that were given up a moment ago.
+pub const MAX_ENTERING: usize = 8;
+/// Probes (`/healthz`, `/readyz`) that the control plane has at once: each takes it milliseconds, and anybody can make them.
+pub const MAX_PROBES: usize = 16;
 /// Callers that wait for a transfer's end or a listing.
 pub const MAX_PARKED: usize = 1024;
 /// An answer that is sent without a thread of its own: it fits the control socket's buffer, whether the caller reads or not.

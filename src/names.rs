@@ -260,7 +260,9 @@ pub fn source_name(sent: &str) -> String {
 /// Whether a character can end or disguise the line that it stands in: control characters, and bidirectional overrides and
 /// the like.
 pub fn disguises(c: char) -> bool {
-    c.is_control() || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    c.is_control()
+        || matches!(c, '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{e0000}'..='\u{e007f}')
 }
 
 /// Shows text from outside in one line of a log or an error: control characters escaped, cut at 200 characters.
@@ -358,6 +360,9 @@ mod tests {
 
     #[test]
     fn printable_text_stays_in_its_line() {
+        for c in ['\u{61c}', '\u{180e}', '\u{feff}', '\u{e0000}', '\u{e007f}'] {
+            assert!(disguises(c), "{c:?}");
+        }
         assert_eq!(printable("a\nb\x1b[31m\u{202e}c").to_string(), "a\\nb\\u{1b}[31m\\u{202e}c");
         assert_eq!(printable(&"x".repeat(500)).to_string().chars().count(), 201);
     }

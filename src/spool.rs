@@ -26,6 +26,7 @@ use crate::names::RequestId;
 use crate::record::Record;
 use crate::transfer::{Status, Transfer};
 use error::{Doing, at};
+pub use home::STATE_FOLDER;
 use home::{Home, sync_folder};
 pub use part::{KeepError, Part};
 use rustix::fs::{CWD, OFlags, RenameFlags};

@@ -1,7 +1,7 @@
 #!/bin/sh
 # The static binaries: static indeed, and an agent that resolves a host name and is pulled from, in an empty root
 # folder where we may make one.
-# usage: tests/static_build.sh FOLDER   (of towline, towline-server and towline-agent)
+# usage: tests/static_build.sh FOLDER BYTES   (of towline, towline-server and towline-agent; what the agent may have)
 set -eu
 
 bin=$(cd "$1" && pwd)
@@ -21,6 +21,8 @@ for name in towline towline-server towline-agent; do
     if ldd "$bin/$name" 2>/dev/null | grep -q '=>'; then fail "$name is not static"; fi
     printf 'static build: %s has %s bytes\n' "$name" "$(wc -c < "$bin/$name")"
 done
+
+[ "$(wc -c < "$bin/towline-agent")" -le "$2" ] || fail "towline-agent has more than $2 bytes"
 
 mkdir -p "$dir/root/etc" "$dir/server"
 printf '127.0.0.1 headquarters.example\n' > "$dir/root/etc/hosts"

@@ -3,6 +3,7 @@
 //!
 //! A subcommand's name is one word or two. Results go to stdout; what went wrong is printed once, in one line.
 
+mod audit;
 #[cfg(feature = "tls")]
 mod certs;
 mod keys;
@@ -26,6 +27,7 @@ static COMMANDS: &[Command] = &[
     Command { program: &keys::LIST, work: keys::list },
     Command { program: &keys::REVOKE, work: keys::revoke },
     Command { program: &keys::ROTATE, work: keys::rotate },
+    Command { program: &audit::VERIFY, work: audit::verify },
     #[cfg(feature = "tls")]
     Command { program: &certs::INIT, work: certs::init },
     #[cfg(feature = "tls")]

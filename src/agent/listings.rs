@@ -15,16 +15,21 @@ impl Session<'_> {
         &'scope self,
         id: RequestId,
         path: Option<String>,
+        by: Option<String>,
         scope: &'scope Scope<'scope, '_>,
     ) {
         if self.agent.stopping.is_told() {
             return self.refuse(id, None, &Refusal::new(RefusalCode::TooManyTransfers, "this agent stops"));
+        }
+        if let Err(refusal) = self.agent.taken.listing_asked(id, path.as_deref(), by.as_deref()) {
+            return self.refuse(id, None, &refusal);
         }
         {
             let mut transfers = self.lock();
             if transfers.listings == limits::MAX_LISTINGS {
                 drop(transfers);
                 let busy = Refusal::new(RefusalCode::TooManyTransfers, "other folders are being listed");
+                self.agent.taken.listing_refused(path.as_deref(), by.as_deref(), &busy);
                 return self.refuse(id, None, &busy);
             }
             transfers.listings += 1;
@@ -36,7 +41,10 @@ impl Session<'_> {
                     // A line that is gone ends its reader, which says so.
                     let _gone = self.outbox.send_text(&to_text(&answer));
                 }
-                Err(refusal) => self.refuse(id, None, &refusal),
+                Err(refusal) => {
+                    self.agent.taken.listing_refused(path.as_deref(), by.as_deref(), &refusal);
+                    self.refuse(id, None, &refusal);
+                }
             }
             self.lock().listings -= 1;
         };

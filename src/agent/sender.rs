@@ -1,5 +1,6 @@
 //! A running transfer on the agent's side: reads, hashes, sends, in the order that [`Outbound`] gives.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::ops::Range;
 use std::time::{Duration, Instant};
@@ -7,6 +8,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
 
 use super::files::Content;
+use super::journal::by_server;
 use super::session::Session;
 use crate::allowance::Pull;
 use crate::blocks::BlockHash;
@@ -31,6 +33,10 @@ pub(super) struct Sending {
     pub(super) max_rate: Option<u64>,
     /// Bytes that the server has of an earlier state of the file.
     pub(super) have: u64,
+    /// The name of the operator's key.
+    pub(super) by: Option<String>,
+    /// Bytes of the file that have left.
+    pub(super) sent: Cell<u64>,
 }
 
 /// Why nothing more is sent.
@@ -52,8 +58,6 @@ struct Work<'s> {
     pace: Option<Pace>,
     /// When the server last heard of this transfer.
     last_sign: Instant,
-    /// Bytes that were sent.
-    sent: u64,
 }
 
 impl Sending {
@@ -64,9 +68,17 @@ impl Sending {
         stop: &Receiver<Infallible>,
         answers: &Receiver<Vec<BlockHash>>,
     ) {
+        let taken = &session.agent.taken;
+        if let Err(refusal) = taken.file_asked(&self) {
+            return session.refuse(self.id, Some(self.attempt), &refusal);
+        }
         match self.send(session, stop, answers) {
-            Ok(()) | Err(Quit::Gone) => {}
-            Err(Quit::Refused(refusal)) => session.refuse(self.id, Some(self.attempt), &refusal),
+            Ok(()) => {}
+            Err(Quit::Gone) => taken.file_ended(&self, "line_lost", self.sent.get(), None),
+            Err(Quit::Refused(refusal)) => {
+                taken.file_ended(&self, refusal.code.as_str(), self.sent.get(), None);
+                session.refuse(self.id, Some(self.attempt), &refusal);
+            }
         }
     }
 
@@ -86,7 +98,9 @@ impl Sending {
         let chunk = chunk_for(rates.into_iter().flatten().min(), self.chunk);
         let attempt = self.stated_attempt(session);
         let filename = content.name().to_owned();
-        log::info!(
+        by_server!(
+            session.agent,
+            info,
             "upload_start for {} filename={filename} size={size} attempt={} have={}",
             self.id,
             self.attempt,
@@ -97,13 +111,19 @@ impl Sending {
         let buffer = vec![0; piece.min(usize::try_from(size).unwrap_or(usize::MAX)).max(1)];
         let (pace, frame, hasher) = (self.max_rate.map(Pace::new), Vec::new(), Hasher::default());
         let last_sign = Instant::now();
-        let mut work =
-            Work { session, stop, answers, content, buffer, frame, hasher, pace, last_sign, sent: 0 };
+        let mut work = Work { session, stop, answers, content, buffer, frame, hasher, pace, last_sign };
         self.follow(Outbound::new(size, chunk.min(work.buffer.len()), self.have), &mut work)?;
         let checksum = work.hasher.hash();
         session.sent(self.id, checksum);
         session.agent.sent_whole(pull);
-        log::info!("upload_end {} computed={checksum} bytes={size} sent={}", self.id, work.sent);
+        let sent = self.sent.get();
+        by_server!(
+            session.agent,
+            info,
+            "upload_end {} computed={checksum} bytes={size} sent={sent}",
+            self.id
+        );
+        session.agent.taken.file_ended(self, "sent", sent, Some(checksum));
         session.say(&ToServer::UploadEnd { request_id: self.id, checksum, filesize: Some(size), attempt });
         Ok(())
     }
@@ -185,8 +205,9 @@ impl Sending {
         });
         work.session.agent.allow_bytes(piece.len()).map_err(Quit::Refused)?;
         let outbox = &work.session.outbox;
-        work.sent += piece.len() as u64;
+        let length = piece.len() as u64;
         binary_frame(outbox.side(), &head, &work.buffer[piece], &mut work.frame);
+        self.sent.update(|sent| sent + length); // some of it may have left, though it fails
         outbox.send(&work.frame).map_err(|_| Quit::Gone)?;
         work.was_heard();
         Ok(())
@@ -232,6 +253,7 @@ impl Work<'_> {
     /// A server that answers what was not asked can't be believed.
     fn give_up_line(&self, violation: &Violation) -> Quit {
         log::error!("the line is closed, the server broke the protocol: {violation}");
+        self.session.is_broken();
         self.session.outbox.close(close::POLICY, &violation.to_string());
         self.session.outbox.shut(); // the reader would wait for the server's close
         Quit::Gone

@@ -1,5 +1,6 @@
 //! A session: reads one line until it ends. It never blocks on a write: what it answers is posted.
 
+use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
@@ -11,11 +12,14 @@ use crossbeam_channel::{Sender, bounded};
 
 use super::Agent;
 use super::answers::Answers;
+use super::ending::{SessionEnd, Stop, ended, finish, spread};
+use super::journal::by_server;
 use super::sender::Sending;
+use crate::audit::clean_name;
 use crate::blocks::read_hashes;
 use crate::clock;
 use crate::limits;
-use crate::line::{Incoming, Line, LineEnd, Outbox, close};
+use crate::line::{Incoming, Line, Outbox, Rate};
 use crate::names::{RequestId, Sha256Hash};
 use crate::outbound::Question;
 use crate::protocol::{Dialect, HashesHeader, ToAgent, ToServer, Violation, parse_text, to_text, unpack};
@@ -29,6 +33,8 @@ pub(super) struct Session<'a> {
     transfers: Mutex<Transfers>,
     /// Bytes of a file were sent. Beside the mutex: it is noted with each chunk.
     progressed: AtomicBool,
+    /// A transfer has found that the server broke the rules.
+    broken: AtomicBool,
 }
 
 #[derive(Default)]
@@ -56,24 +62,6 @@ struct Running {
     answers: Answers,
 }
 
-/// How a session ended.
-pub(super) struct SessionEnd {
-    /// For the log.
-    pub(super) why: String,
-    /// The server's close code, when it gave one.
-    pub(super) code: Option<u16>,
-    /// Whether bytes of a file were sent, to a server that kept to the rules.
-    pub(super) progressed: bool,
-    /// When the server asked us to come back.
-    pub(super) come_back_after: Option<Duration>,
-}
-
-/// What ends the reading.
-enum Stop {
-    Line(LineEnd),
-    Violation(Violation),
-}
-
 impl<'a> Session<'a> {
     /// Registers, serves until the line ends, and joins all transfers.
     pub(super) fn run(agent: &'a Agent, mut line: Line) -> SessionEnd {
@@ -91,9 +79,11 @@ impl<'a> Session<'a> {
             dialect,
             transfers: Mutex::default(),
             progressed: AtomicBool::new(false),
+            broken: AtomicBool::new(false),
         };
         let mut come_back_after = None;
         let mut next_heartbeat = Instant::now() + limits::V1_HEARTBEAT;
+        let mut messages = Rate::new();
         if dialect == Dialect::V1 {
             line.count_writes();
         }
@@ -101,11 +91,13 @@ impl<'a> Session<'a> {
         let stop = thread::scope(|scope| {
             let mut next = first;
             let stop = loop {
-                let message =
-                    match next.take().map_or_else(|| session.next(&mut line, &mut next_heartbeat), Ok) {
-                        Ok(message) => message,
-                        Err(stop) => break stop,
-                    };
+                let message = match next
+                    .take()
+                    .map_or_else(|| session.next(&mut line, &mut next_heartbeat, &mut messages), Ok)
+                {
+                    Ok(message) => message,
+                    Err(stop) => break stop,
+                };
                 if let ToAgent::Closing { come_back_after_ms } = message {
                     come_back_after = Some(spread(come_back_after_ms));
                 } else {
@@ -118,7 +110,8 @@ impl<'a> Session<'a> {
             stop
         });
         // Whoever breaks the rules each time would otherwise be dialled again at once each time.
-        let progressed = matches!(stop, Stop::Line(_)) && session.progressed.load(Relaxed);
+        let kept_the_rules = stop.is_within_the_rules() && !session.broken.load(Relaxed);
+        let progressed = kept_the_rules && session.progressed.load(Relaxed);
         ended(&stop, progressed, come_back_after)
     }
 
@@ -134,13 +127,23 @@ impl<'a> Session<'a> {
     }
 
     /// The next message; for a v1 server, a heartbeat whenever one is due.
-    fn next(&self, line: &mut Line, next_heartbeat: &mut Instant) -> Result<ToAgent, Stop> {
+    fn next(
+        &self,
+        line: &mut Line,
+        next_heartbeat: &mut Instant,
+        messages: &mut Rate,
+    ) -> Result<ToAgent, Stop> {
         loop {
             let incoming = match self.dialect {
                 Dialect::V2 => line.read().map(Some),
                 Dialect::V1 => line.read_until(*next_heartbeat),
             };
-            match incoming.map_err(Stop::Line)? {
+            let incoming = incoming.map_err(Stop::Line)?;
+            let most = limits::MAX_SERVER_MESSAGES_A_SECOND;
+            if incoming.is_some() && messages.exceeds(most, Duration::from_secs(1)) {
+                return Err(Stop::Violation(Violation::TooManyMessages { most }));
+            }
+            match incoming {
                 Some(Incoming::Text(text)) => return parse_text(&text).map_err(Stop::Violation),
                 Some(Incoming::Binary(message)) => self.hashes(&message).map_err(Stop::Violation)?,
                 None => {
@@ -170,19 +173,32 @@ impl<'a> Session<'a> {
 
     fn take<'scope>(&'scope self, message: ToAgent, scope: &'scope Scope<'scope, '_>) {
         match message {
-            ToAgent::DownloadRequest { request_id: id, file_key, chunk_size, attempt, max_rate, have } => {
+            ToAgent::DownloadRequest {
+                request_id: id,
+                file_key,
+                chunk_size,
+                attempt,
+                max_rate,
+                have,
+                requested_by,
+            } => {
                 let own = self.agent.settings.chunk_size.unwrap_or(limits::MAX_CHUNK_BYTES);
                 let asked =
                     chunk_size.map_or(limits::CHUNK_BYTES, |size| size.try_into().unwrap_or(usize::MAX));
                 let chunk = asked.min(own).clamp(limits::MIN_CHUNK_BYTES, limits::MAX_CHUNK_BYTES);
                 let (attempt, have) = (attempt.unwrap_or(1), have.unwrap_or(0));
-                self.start(Sending { id, attempt, file_key, chunk, max_rate, have }, scope);
+                let (by, sent) = (requested_by.as_deref().map(clean_name), Cell::default());
+                self.start(Sending { id, attempt, file_key, chunk, max_rate, have, by, sent }, scope);
             }
             ToAgent::Cancel { request_id, attempt } => self.cancel(request_id, attempt),
             ToAgent::UploadReceived { request_id, computed, ok } => self.compare(request_id, computed, ok),
-            ToAgent::List { request_id, path } => self.list(request_id, path, scope),
+            ToAgent::List { request_id, path, requested_by } => {
+                self.list(request_id, path, requested_by.as_deref().map(clean_name), scope);
+            }
             ToAgent::Hello { .. } | ToAgent::Closing { .. } => {}
-            ToAgent::Unknown => log::info!("the server sent a message of a type that is unknown here"),
+            ToAgent::Unknown => {
+                by_server!(self.agent, info, "the server sent a message of a type that is unknown here");
+            }
         }
     }
 
@@ -211,7 +227,7 @@ impl<'a> Session<'a> {
             if transfers.threads >= limits::MAX_AGENT_TRANSFERS {
                 drop(transfers);
                 let many = format!("{} transfers are running", limits::MAX_AGENT_TRANSFERS);
-                return self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, many));
+                return self.refuse_file(&sending, &Refusal::new(RefusalCode::TooManyTransfers, many));
             }
             // An earlier attempt at the same transfer is stopped by this.
             transfers.serial += 1;
@@ -245,6 +261,9 @@ impl<'a> Session<'a> {
     /// What the server computed must be what we sent; a v1 server says `ok` whatever it is.
     fn compare(&self, id: RequestId, computed: Sha256Hash, ok: bool) {
         let sent = self.lock().sent.iter().find(|(sent, _)| *sent == id).map(|(_, hash)| *hash);
+        if !self.agent.journal.has_room() {
+            return;
+        }
         match sent {
             Some(hash) if hash != computed => {
                 log::error!(
@@ -271,6 +290,11 @@ impl<'a> Session<'a> {
         self.progressed.store(true, Relaxed);
     }
 
+    /// Notes that the server broke the rules.
+    pub(super) fn is_broken(&self) {
+        self.broken.store(true, Relaxed);
+    }
+
     /// Posts a message. A line that is gone ends its reader, which says so.
     pub(super) fn say(&self, message: &ToServer) {
         let _gone = self.outbox.text(&to_text(message));
@@ -278,7 +302,7 @@ impl<'a> Session<'a> {
 
     /// Says no, as the server's dialect has it.
     pub(super) fn refuse(&self, id: RequestId, attempt: Option<u32>, refusal: &Refusal) {
-        log::warn!("transfer {id}: {refusal}");
+        by_server!(self.agent, warn, "transfer {id}: {refusal}");
         let word = refusal.code.as_str().to_owned();
         let (code, message, attempt) = match self.dialect {
             Dialect::V1 => (None, word, None),
@@ -308,28 +332,4 @@ fn open(line: &mut Line) -> Result<(Dialect, Option<ToAgent>), Stop> {
         },
         Some(Incoming::Binary(_)) | None => Ok((Dialect::V1, None)),
     }
-}
-
-/// Tells a server that broke the rules so, and shuts the line.
-fn finish(line: &mut Line, stop: &Stop) {
-    match stop {
-        Stop::Line(_) => line.outbox().shut(),
-        Stop::Violation(violation) => line.close(close::POLICY, &violation.to_string()),
-    }
-}
-
-fn ended(stop: &Stop, progressed: bool, come_back_after: Option<Duration>) -> SessionEnd {
-    let (why, code) = match stop {
-        Stop::Line(end @ LineEnd::Closed { code, .. }) => (format!("line {end}"), Some(*code)),
-        Stop::Line(end) => (format!("line lost: {end}"), None),
-        Stop::Violation(violation) => (format!("the server broke the protocol: {violation}"), None),
-    };
-    SessionEnd { why, code, progressed, come_back_after }
-}
-
-/// A moment at or up to half later than the server asked for, so that a fleet does not come back as one.
-fn spread(after_ms: u64) -> Duration {
-    let after = Duration::from_millis(after_ms).min(limits::BACKOFF_MOST * 10);
-    let fraction = f64::from(u32::from_ne_bytes(crate::random::bytes())) / f64::from(u32::MAX);
-    after.mul_f64(1.0 + fraction / 2.0)
 }

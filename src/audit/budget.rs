@@ -17,8 +17,10 @@ pub enum Kind {
     Refusals,
     /// Agents that were not let in.
     AgentsRefused,
-    /// Agents that came and went.
+    /// Lines of agents that came and went.
     Lines,
+    /// What a server asks of an agent.
+    Asked,
 }
 
 /// Lines of a kind that were left out.
@@ -31,7 +33,7 @@ pub(super) struct LeftOut {
 
 /// All budgets.
 #[derive(Debug)]
-pub(super) struct Budgets([Budget; 4]);
+pub(super) struct Budgets([Budget; 5]);
 
 #[derive(Debug)]
 struct Budget {
@@ -47,11 +49,13 @@ struct Budget {
 
 impl Default for Budgets {
     fn default() -> Budgets {
-        Budgets([Kind::Strangers, Kind::Refusals, Kind::AgentsRefused, Kind::Lines].map(|kind| {
+        let kinds = [Kind::Strangers, Kind::Refusals, Kind::AgentsRefused, Kind::Lines, Kind::Asked];
+        Budgets(kinds.map(|kind| {
             let (burst, each): (u64, Duration) = match kind {
                 Kind::Strangers | Kind::AgentsRefused => limits::AUDIT_STRANGERS,
                 Kind::Refusals => limits::AUDIT_REFUSALS,
                 Kind::Lines => limits::AUDIT_LINES,
+                Kind::Asked => limits::AUDIT_ASKED,
             };
             let each_ms = each.as_millis() as u64;
             Budget { kind, burst_ms: burst * each_ms, each_ms, whole_at: 0, left_out: 0, due: None }
@@ -60,10 +64,11 @@ impl Default for Budgets {
 }
 
 impl Budgets {
-    /// Whether there is a line for one more of this kind; otherwise it is counted.
-    pub(super) fn allow(&mut self, kind: Kind, now: u64) -> bool {
+    /// Whether there is a line for one more of this kind, of so many bytes; otherwise it is counted.
+    pub(super) fn allow(&mut self, kind: Kind, bytes: usize, now: u64) -> bool {
         let budget = self.0.iter_mut().find(|budget| budget.kind == kind).expect("each kind has one");
-        let whole_at = budget.whole_at.max(now) + budget.each_ms;
+        let lines = bytes.div_ceil(limits::AUDIT_LINE_BYTES).max(1) as u64;
+        let whole_at = budget.whole_at.max(now) + lines * budget.each_ms;
         if whole_at - now <= budget.burst_ms {
             budget.whole_at = whole_at;
             return true;
@@ -101,7 +106,7 @@ mod tests {
         // A thousand a second, for ten minutes.
         let (mut lines, mut counted) = (0, 0);
         for now in 0..600_000 {
-            lines += u64::from(budgets.allow(Kind::Strangers, now));
+            lines += u64::from(budgets.allow(Kind::Strangers, 100, now));
             for left_out in budgets.take_due(now) {
                 assert_eq!(left_out.kind, Kind::Strangers);
                 counted += left_out.count;
@@ -113,15 +118,26 @@ mod tests {
         assert_eq!(lines + counted, 600_000, "each is a line or is counted");
         assert_eq!((budgets.next_due(), budgets.take_due(u64::MAX)), (None, vec![]));
         // Others have budgets of their own, and this one fills again.
-        assert!(budgets.allow(Kind::AgentsRefused, 600_000) && budgets.allow(Kind::Refusals, 600_000));
+        assert!(
+            budgets.allow(Kind::AgentsRefused, 100, 600_000) && budgets.allow(Kind::Refusals, 100, 600_000)
+        );
         let later = 600_000 + burst * each;
-        assert!((0..burst).all(|_| budgets.allow(Kind::Strangers, later)));
-        assert!(!budgets.allow(Kind::Strangers, later));
+        assert!((0..burst).all(|_| budgets.allow(Kind::Strangers, 100, later)));
+        assert!(!budgets.allow(Kind::Strangers, 100, later));
     }
 
     #[test]
     fn a_fleet_that_comes_back_twice_at_once_is_all_there() {
         let mut budgets = Budgets::default();
-        assert!((0..4 * 16_365).all(|_| budgets.allow(Kind::Lines, 7)));
+        assert!((0..4 * 16_365).all(|_| budgets.allow(Kind::Lines, 100, 7)));
+    }
+
+    #[test]
+    fn a_long_line_counts_as_several() {
+        let mut budgets = Budgets::default();
+        let long = 10 * limits::AUDIT_LINE_BYTES;
+        let (burst, _) = limits::AUDIT_ASKED;
+        assert!((0..burst / 10).all(|_| budgets.allow(Kind::Asked, long, 7)));
+        assert!(!budgets.allow(Kind::Asked, 1, 7));
     }
 }

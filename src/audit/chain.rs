@@ -4,12 +4,13 @@
 //!   is cut off again.
 //! - The file is locked: nobody else of ours writes to it.
 //! - Whoever moves or removes the file gets a new one that goes on with the chain.
-//! - What a power cut has left of a last line is cut off, and a line says so. A file whose last line is none of ours is
-//!   set aside, untouched.
+//! - What a power cut has left of a last line is cut off, and a line says so. A file whose last line is none of ours, or
+//!   whose only one does not begin as ours do, is set aside, untouched.
 
 use std::fs::{self, File, Metadata, TryLockError};
 use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -31,6 +32,28 @@ pub(super) struct Chain {
     last: Option<Link>,
     /// What was found and has no line yet.
     found: Vec<Found>,
+    /// Full files that are not known to be on the disk.
+    full: Vec<Arc<File>>,
+    /// The name of a new file is not known to be there.
+    has_new_name: bool,
+}
+
+/// What is to be synced, in this order: what is full, the names, the file.
+#[derive(Debug)]
+pub(super) struct Unsynced {
+    full: Vec<Arc<File>>,
+    folder: Option<PathBuf>,
+    file: Option<Arc<File>>,
+}
+
+impl Unsynced {
+    /// Waits until it is on the disk.
+    pub(super) fn sync(self) -> io::Result<()> {
+        let full = self.full.iter().map(|file| file.sync_data());
+        let folder = self.folder.iter().map(|folder| File::open(folder)?.sync_all());
+        let file = self.file.iter().map(|file| file.sync_data());
+        full.chain(folder).chain(file).fold(Ok(()), io::Result::and)
+    }
 }
 
 #[derive(Debug)]
@@ -72,11 +95,21 @@ struct Tail {
     last: Option<Link>,
     /// Bytes of whole lines.
     length: u64,
+    /// All of it may have been written here.
+    is_ours: bool,
 }
 
 impl Chain {
     pub(super) fn new(place: Place, rotate_bytes: u64) -> Chain {
-        Chain { place, rotate_bytes, open: None, last: None, found: Vec::new() }
+        Chain {
+            place,
+            rotate_bytes,
+            open: None,
+            last: None,
+            found: Vec::new(),
+            full: Vec::new(),
+            has_new_name: false,
+        }
     }
 
     /// Where it stands.
@@ -84,9 +117,13 @@ impl Chain {
         self.last
     }
 
-    /// What is to be synced.
-    pub(super) fn file(&self) -> Option<Arc<File>> {
-        self.open.as_ref().map(|open| open.file.clone())
+    /// What is to be synced, once.
+    pub(super) fn take_unsynced(&mut self) -> Unsynced {
+        Unsynced {
+            full: std::mem::take(&mut self.full),
+            folder: std::mem::take(&mut self.has_new_name).then(|| self.place.folder().to_owned()),
+            file: self.open.as_ref().map(|open| open.file.clone()),
+        }
     }
 
     /// Writes an event that was at `time`.
@@ -151,8 +188,7 @@ impl Chain {
         let tail = read_tail(&file, length)?;
         let mut whole = tail.length;
         let goes_on = tail.last.is_none_or(|last| self.last.is_none_or(|ours| ours == last));
-        let is_ours = tail.last.is_some() || tail.length == 0 && length < limits::MAX_AUDIT_TAIL_BYTES;
-        if !is_ours || !goes_on {
+        if !tail.is_ours || !goes_on {
             let aside = self.place.aside(time);
             rename_new(&path, &aside)?;
             file = open_locked(&self.place)?;
@@ -172,29 +208,36 @@ impl Chain {
         self.last = Some(last);
         let first = first_of(&file).unwrap_or(last.seq + 1);
         let (device, inode) = file.metadata().map(|stat| (stat.dev(), stat.ino()))?;
-        if whole == 0 {
-            sync_folder(&self.place)?; // a new file's name is to last as its lines do
-        }
+        self.has_new_name |= whole == 0; // it is to last as its lines do
         let file = Arc::new(file);
         self.open = Some(Open { file, device, inode, length: whole, first, full: self.rotate_bytes });
         Ok(())
     }
 
     /// Where the newest of the full files ends.
-    fn last_of_old(&self) -> io::Result<Link> {
+    fn last_of_old(&mut self) -> io::Result<Link> {
         let Some(newest) = self.place.look()?.0.pop() else { return Ok(Link::START) };
         let file = open_plainly(&newest.path)?;
         let length = file.metadata()?.len();
+        let tail = read_tail(&file, length)?;
+        if let Some(last) = tail.last
+            && tail.length < length
+        {
+            // A power cut, before what was full was synced.
+            let sha256 = hash_all(At { file: &file, at: tail.length })?.0;
+            open_to_append(&newest.path)?.set_len(tail.length)?;
+            self.note(Found::TornLineCutOff { bytes: length - tail.length, sha256 });
+            return Ok(last);
+        }
         // What does not end with a line of ours does not verify, whatever we write behind it.
         let damaged = Link { seq: newest.first, ..Link::START };
-        Ok(read_tail(&file, length)?.last.unwrap_or(damaged))
+        Ok(tail.last.unwrap_or(damaged))
     }
 
-    /// Gives a full file its own name and begins the next one. The full one is on the disk before: otherwise a power cut
-    /// could cost its end and leave what was written after it.
+    /// Gives a full file its own name and begins the next one. Whoever syncs begins with the full one: a power cut is not
+    /// to cost its end and leave what was written after it.
     fn rotate(&mut self, time: u64) -> io::Result<()> {
         let Some(open) = &mut self.open else { return Ok(()) };
-        open.file.sync_data()?;
         let old = self.place.old(open.first);
         if let Err(error) = rename_new(&self.place.path(), &old) {
             log::error!(
@@ -208,7 +251,7 @@ impl Chain {
         if let Some(last) = self.last {
             log::info!("{} is full, audit head seq={} hash={}", old.display(), last.seq, last.hash);
         }
-        self.open = None;
+        self.full.extend(self.open.take().map(|open| open.file));
         self.open_file(time)
     }
 }
@@ -216,6 +259,13 @@ impl Chain {
 impl Open {
     fn is_on(&self, there: &Metadata) -> bool {
         (self.device, self.inode) == (there.dev(), there.ino())
+    }
+}
+
+impl Drop for Open {
+    /// The thread that syncs may still have the file, and with it the lock, when it is to be opened again.
+    fn drop(&mut self) {
+        let _goes_with_the_file = self.file.unlock();
     }
 }
 
@@ -242,22 +292,25 @@ fn open_locked(place: &Place) -> io::Result<File> {
     Ok(file)
 }
 
-fn sync_folder(place: &Place) -> io::Result<()> {
-    File::open(place.folder())?.sync_all()
-}
-
 /// The last whole line of a file of this length, when it is one of ours. Looks at its end only.
 fn read_tail(file: &File, length: u64) -> io::Result<Tail> {
     let from = length.saturating_sub(limits::MAX_AUDIT_TAIL_BYTES);
     let mut end = vec![0; usize::try_from(length - from).unwrap_or(0)];
     file.read_exact_at(&mut end, from)?;
     let Some(feed) = end.iter().rposition(|byte| *byte == b'\n') else {
-        return Ok(Tail { last: None, length: 0 });
+        return Ok(Tail { last: None, length: 0, is_ours: from == 0 && is_torn_line(&end) });
     };
     let begin = end[..feed].iter().rposition(|byte| *byte == b'\n').map_or(0, |feed| feed + 1);
     let last = &end[begin..feed];
     let link = line::read(last).map(|head| Link { seq: head.seq, hash: line::hash(last) });
-    Ok(Tail { last: link, length: from + feed as u64 + 1 })
+    Ok(Tail { last: link, length: from + feed as u64 + 1, is_ours: link.is_some() })
+}
+
+/// Whether this may be what a power cut has left of a line: its beginning, zeros behind it as some file systems leave them.
+fn is_torn_line(bytes: &[u8]) -> bool {
+    let zeros = bytes.iter().rev().take_while(|byte| **byte == 0).count();
+    let text = &bytes[..bytes.len() - zeros];
+    text.starts_with(line::BEGIN) || line::BEGIN.starts_with(text)
 }
 
 /// The number of a file's first line.

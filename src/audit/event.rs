@@ -5,7 +5,7 @@ use serde::Serialize;
 
 use super::budget::Kind;
 use crate::limits;
-use crate::names::{ClientId, FileKey, RequestId, Sha256Hash};
+use crate::names::{ClientId, FileKey, RequestId, Sha256Hash, disguises};
 use crate::transfer::{Status, Transfer};
 
 /// Who did something: the name of a key, and the address.
@@ -143,8 +143,8 @@ impl<'a> Event<'a> {
 pub enum AgentEvent<'a> {
     /// The agent has begun.
     AgentStarted { version: &'static str, client_id: &'a ClientId },
-    /// It was told to stop, and has.
-    AgentStopped,
+    /// It was told to stop.
+    AgentStopping,
     /// It has a line.
     Connected { server: &'a str },
     /// A file was asked for; nothing of it has been read.
@@ -199,8 +199,26 @@ impl Entry for Event<'_> {
 
 impl Entry for AgentEvent<'_> {
     fn kind(&self) -> Option<Kind> {
-        None // an agent bounds what a server may ask
+        match self {
+            AgentEvent::FileAsked { .. } | AgentEvent::ListingAsked { .. } => Some(Kind::Asked),
+            AgentEvent::Connected { .. } => Some(Kind::Lines),
+            // What follows one that is on record, once.
+            AgentEvent::FileEnded { .. }
+            | AgentEvent::ListingRefused { .. }
+            | AgentEvent::AgentStarted { .. }
+            | AgentEvent::AgentStopping => None,
+        }
     }
+}
+
+/// The name in `<key name>@<address>`, as an agent is told it: printable and bounded.
+pub fn operator_name(caller: &str) -> String {
+    clean_name(Who::of(caller).by.unwrap_or(caller))
+}
+
+/// A name as a peer told it, made so.
+pub fn clean_name(name: &str) -> String {
+    name.chars().filter(|c| !disguises(*c)).take(limits::MAX_LABEL_BYTES).collect()
 }
 
 /// Text from outside that no type bounds, cut.

@@ -35,6 +35,9 @@ pub struct Head<'l> {
     pub event: &'l str,
 }
 
+/// How each line begins.
+pub(super) const BEGIN: &[u8] = b"{\"seq\":";
+
 /// An event as JSON, in one line whatever is in it: JSON escapes the control characters below U+0020; what else may pass
 /// for an end of line, or disguise one on a terminal, is escaped here. It stands within strings only.
 pub fn body(event: &impl Serialize) -> String {
@@ -45,7 +48,8 @@ pub fn body(event: &impl Serialize) -> String {
     let mut body = String::with_capacity(json.len() + 16);
     for c in json.chars() {
         if disguises(c) {
-            body.push_str(&format!("\\u{:04x}", u32::from(c))); // all of them are below U+10000
+            let mut units = [0; 2]; // as JSON wants what is beyond U+FFFF
+            c.encode_utf16(&mut units).iter().for_each(|unit| body.push_str(&format!("\\u{unit:04x}")));
         } else {
             body.push(c);
         }
@@ -123,7 +127,9 @@ mod tests {
 
     #[test]
     fn whatever_is_in_it_it_is_one_line() {
-        for c in (0..=0x3000).filter_map(char::from_u32).chain(['"', '\\', '\u{feff}', '\u{1f600}']) {
+        for c in
+            (0..=0x3000).filter_map(char::from_u32).chain(['"', '\\', '\u{feff}', '\u{1f600}', '\u{e0041}'])
+        {
             let text = format!("a{c}b");
             let body = body(&Said::Word { text: text.clone() });
             assert!(!body.chars().any(disguises), "{c:?}: {body}");

@@ -118,6 +118,9 @@ fn a_file_that_is_none_of_ours_is_set_aside_untouched_and_found() {
         ("text", b"hello\nworld\n".to_vec()),
         ("zeros", vec![0; limits::MAX_AUDIT_TAIL_BYTES as usize + 5]),
         ("tail", b"{\"seq\":1}\n".to_vec()),
+        ("a config without a line feed", b"SERVER_URL=wss://x".to_vec()),
+        ("json", b"{\"sequence\":1}".to_vec()),
+        ("zeros first", b"\0\0{\"seq\":1".to_vec()),
     ] {
         let folder = Folder::new(&format!("foreign-{name}"));
         let path = folder.log();
@@ -215,6 +218,18 @@ fn full_files_get_names_and_the_chain_goes_through_them() {
         let kept = fs::read_to_string(newest.path).unwrap().lines().count() as u64;
         assert_eq!(good(&path).head.unwrap().seq, newest.first + kept);
     }
+}
+
+#[test]
+fn a_full_file_that_a_power_cut_has_torn_is_gone_on_with() {
+    let folder = Folder::new("torn-full");
+    let path = folder.log();
+    let whole = three_lines(&path);
+    fs::remove_file(&path).unwrap();
+    fs::write(folder.0.join("audit.000000000001.jsonl"), &whole[..whole.len() - 9]).unwrap();
+    add(&mut chain(&path, NEVER), "behind");
+    let found = good(&path);
+    assert_eq!((found.lines, found.remarks[0].event), (4, "torn_line_cut_off"));
 }
 
 #[test]
@@ -321,12 +336,13 @@ fn what_the_disk_does_not_take_waits_and_a_flood_is_counted() {
         };
         log.note(&refused).unwrap();
     }
-    log.sync();
+    log.close(&Event::ServerStopped);
+    log.note(&Event::ServerStopped).unwrap();
     let text = fs::read_to_string(&path).unwrap();
     let lines = text.lines().count() as u64;
-    assert!(lines < 2 + limits::AUDIT_STRANGERS.0 + 5, "{lines}");
-    let last: serde_json::Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    assert!(lines < 4 + limits::AUDIT_STRANGERS.0 + 5, "{lines}");
+    let last: serde_json::Value = serde_json::from_str(text.lines().nth_back(1).unwrap()).unwrap();
     assert_eq!((&last["event"], &last["kind"]), (&"left_out".into(), &"strangers".into()));
-    assert_eq!(last["count"].as_u64(), Some(5000 - (lines - 3)));
+    assert_eq!(last["count"].as_u64(), Some(5000 - (lines - 4)));
     assert_eq!(good(&path).lines, lines);
 }

@@ -6,13 +6,13 @@
 mod error;
 
 use std::io::{self, Read};
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
+use ureq::config::ConfigBuilder;
 use ureq::http::{Method, Request, Response};
-use ureq::tls::{Certificate, RootCerts, TlsConfig};
+use ureq::typestate::AgentScope;
 use ureq::{Agent, Body, Timeout};
 
 use crate::limits;
@@ -23,6 +23,8 @@ use crate::transfer::Transfer;
 use error::{About, Fault, refusal};
 
 pub use error::ApiError;
+
+type AgentConfig = ConfigBuilder<AgentScope>;
 
 /// A server, with the key for it.
 pub struct Api {
@@ -111,10 +113,8 @@ impl Api {
             .timeout_connect(Some(limits::CALL_TIME))
             .timeout_send_request(Some(limits::CALL_TIME))
             .timeout_send_body(Some(limits::CALL_TIME))
-            .timeout_per_read(Some(limits::ANSWER_TIME))
-            .tls_config(TlsConfig::builder().root_certs(authorities(&settings)?).build())
-            .build();
-        Ok(Api { agent: config.new_agent(), settings })
+            .timeout_per_read(Some(limits::ANSWER_TIME));
+        Ok(Api { agent: secured(config, &settings)?.build().new_agent(), settings })
     }
 
     /// The answer to a GET as it came, for `--json`.
@@ -239,16 +239,27 @@ impl Api {
     }
 }
 
-/// Who may have signed the server's certificate.
-fn authorities(settings: &OperatorSettings) -> Result<RootCerts, UsageError> {
-    match &settings.tls_ca {
+/// Sets who may have signed the server's certificate.
+#[cfg(feature = "tls")]
+fn secured(config: AgentConfig, settings: &OperatorSettings) -> Result<AgentConfig, UsageError> {
+    use std::sync::Arc;
+    use ureq::tls::{Certificate, RootCerts, TlsConfig};
+    let roots = match &settings.tls_ca {
         Some(path) if settings.server.starts_with("https:") => {
             let found = tls::authorities("TLS_CA", path).map_err(|wanted| UsageError::Argument { wanted })?;
-            let found = found.iter().map(|der| Certificate::from_der(der).to_owned()).collect();
-            Ok(RootCerts::Specific(Arc::new(found)))
+            RootCerts::Specific(Arc::new(
+                found.iter().map(|der| Certificate::from_der(der).to_owned()).collect(),
+            ))
         }
-        Some(_) | None => Ok(RootCerts::WebPki),
-    }
+        Some(_) | None => RootCerts::WebPki,
+    };
+    Ok(config.tls_config(TlsConfig::builder().root_certs(roots).build()))
+}
+
+/// Nothing: without TLS there is no `https://`.
+#[cfg(not(feature = "tls"))]
+fn secured(config: AgentConfig, _: &OperatorSettings) -> Result<AgentConfig, UsageError> {
+    Ok(config)
 }
 
 /// What it means that there is no answer. Only what fails before the connection is open is certain to be without effect.

@@ -10,12 +10,13 @@
 //! come from one. So ten thousand agents that come back at once all get in, as fast as they can be heard.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::net::{IpAddr, Ipv6Addr, Shutdown, TcpStream};
+use std::net::{IpAddr, Shutdown, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::complaints::Complaints;
+use crate::network::network;
 
 /// Room for so many callers; see the module.
 #[derive(Debug)]
@@ -167,14 +168,6 @@ impl Drop for Ticket<'_> {
     }
 }
 
-/// What counts as one address: of IPv6 the first 64 bits, which is the least that a customer gets (RFC 6177).
-fn network(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        IpAddr::V6(address) => IpAddr::V6(Ipv6Addr::from_bits(address.to_bits() >> 64 << 64)),
-        v4 @ IpAddr::V4(_) => v4,
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::io::Read;
@@ -259,13 +252,5 @@ mod tests {
         many.iter().for_each(|(_, ticket, _)| ticket.as_ref().unwrap().vouch());
         let more = caller(&hall, "10.0.0.1");
         assert!(more.1.is_some() && !is_dropped(&next.0));
-    }
-
-    #[test]
-    fn one_customer_of_ipv6_is_one_address() {
-        assert_eq!(network(ip("2001:db8:1:2:3::4")), network(ip("2001:db8:1:2::9")));
-        assert_ne!(network(ip("2001:db8:1:3::4")), network(ip("2001:db8:1:2::4")));
-        assert_eq!(network(ip("::ffff:10.0.0.1")), ip("10.0.0.1"), "IPv4 on a socket for both");
-        assert_ne!(network(ip("10.0.0.1")), network(ip("10.0.0.2")));
     }
 }

@@ -93,7 +93,8 @@ pub fn read_body(mut socket: &Stream, head: &Head, deadline: Instant) -> Result<
     Ok(body)
 }
 
-/// Has the control plane answer the request of this caller, and closes.
+/// Has the control plane answer the request of this caller, and closes. Its `place` is given back as soon as it is answered:
+/// one that does not hang up keeps nobody from the control plane.
 ///
 /// # Errors
 /// When the caller is gone or does not read, or the control plane fails it in mid-answer. Nobody is left to be told.
@@ -103,10 +104,12 @@ pub fn relay(
     body: &[u8],
     control: &ControlSocket,
     caller: &Relayed,
+    place: impl Sized,
 ) -> io::Result<()> {
     let request = match rebuild(head, body, caller) {
         Ok(request) => request,
         Err(error) => {
+            drop(place);
             error.refuse(socket);
             return Ok(());
         }
@@ -114,12 +117,14 @@ pub fn relay(
     let answer = match ask(control, &request) {
         Ok(answer) => answer,
         Err(error) => {
+            drop(place);
             log::error!("the control plane does not answer: {error}");
             reply::refuse(socket, 503, "unavailable", "the server cannot answer now, try again", &[]);
             return Ok(());
         }
     };
     copy(answer, socket, limits::ANSWER_TIME)?;
+    drop(place);
     reply::drain_and_close(socket);
     Ok(())
 }

@@ -72,7 +72,7 @@ fn with_door(bound: usize, patience: Duration, test: impl FnOnce(Door)) {
                     // A caller that is gone is no failure of the door.
                     Ok((head, body)) => {
                         ticket.vouch();
-                        drop(relay(&socket, &head, &body, &control, &Relayed { peer, key: None }))
+                        drop(relay(&socket, &head, &body, &control, &Relayed { peer, key: None }, ()))
                     }
                     Err(error) => error.refuse(&socket),
                 }
@@ -328,7 +328,7 @@ fn without_a_control_plane_the_answer_is_503() {
     thread::scope(|scope| {
         let answered = scope.spawn(|| {
             let head = read_head(&socket, Instant::now() + PATIENCE).unwrap();
-            relay(&socket, &head, &[], &control, &Relayed { peer, key: None }).unwrap();
+            relay(&socket, &head, &[], &control, &Relayed { peer, key: None }, ()).unwrap();
         });
         assert!(split(&rest(caller)).0.starts_with("HTTP/1.1 503"));
         answered.join().unwrap();

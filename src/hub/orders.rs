@@ -204,7 +204,11 @@ impl Hub {
     /// Transfers that the caller `sees`, newest first, at most `limit`.
     pub fn list(&self, filter: &Filter, sees: impl Fn(&Transfer) -> bool, limit: usize) -> Vec<Transfer> {
         let end = match filter.before {
-            Some(Cursor::Transfer(id)) => self.transfers.get(&id).map_or(0, |entry| entry.seq),
+            // One that the caller may not see is as if there were none.
+            Some(Cursor::Transfer(id)) => {
+                let known = self.transfers.get(&id).filter(|entry| sees(&entry.transfer));
+                known.map_or(0, |entry| entry.seq)
+            }
             Some(Cursor::Time(_)) | None => u64::MAX,
         };
         let before = match filter.before {

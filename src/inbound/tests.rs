@@ -137,7 +137,7 @@ fn provoke(violation: &Violation) -> Option<Result<Action, Violation>> {
         | Violation::BadHeaderLength { .. }
         | Violation::NotAHeader { .. }
         | Violation::UnknownRequest { .. }
-        | Violation::TooManyMessages
+        | Violation::TooManyMessages { .. }
         | Violation::BadAnswer => return None,
         Violation::StartTwice => {
             inbound.step(start(5)).unwrap();

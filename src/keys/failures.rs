@@ -5,10 +5,11 @@
 //! and itself little.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, Ipv6Addr};
+use std::net::IpAddr;
 use std::time::{Duration, Instant};
 
 use crate::limits;
+use crate::network::network;
 
 /// Failures, by address.
 #[derive(Debug)]
@@ -34,7 +35,7 @@ impl Failures {
 
     /// A key from this address was wrong; returns how long its answer is to be held back.
     pub fn note(&mut self, from: IpAddr, now: Instant) -> Duration {
-        let source = source(from);
+        let source = network(from);
         let is_full = self.known.len() >= limits::MAX_FAILING_ADDRESSES && !self.known.contains_key(&source);
         if is_full && now.saturating_duration_since(self.swept) >= limits::FAILURE_FORGOTTEN {
             self.swept = now;
@@ -73,17 +74,6 @@ fn pause(failures: u32) -> Duration {
     match paid.checked_sub(1) {
         None => Duration::ZERO,
         Some(doublings) => (limits::FIRST_HOLD * 2_u32.pow(doublings.min(16))).min(limits::MAX_HOLD),
-    }
-}
-
-/// Where an address belongs: an IPv4 address to itself, an IPv6 one to its /64, all of which one caller has.
-fn source(address: IpAddr) -> IpAddr {
-    match address.to_canonical() {
-        v4 @ IpAddr::V4(_) => v4,
-        IpAddr::V6(v6) => {
-            let [a, b, c, d, ..] = v6.segments();
-            Ipv6Addr::new(a, b, c, d, 0, 0, 0, 0).into()
-        }
     }
 }
 

@@ -20,15 +20,23 @@ pub struct ProxyAddress {
     pub host: String,
     /// Its port.
     pub port: u16,
-    /// Sent as `Proxy-Authorization`.
-    authorization: Option<String>,
+    /// `user:password`, sent as `Proxy-Authorization`.
+    credentials: Option<String>,
 }
 
 impl ProxyAddress {
     /// A proxy; `credentials` are `user:password` (RFC 7617).
     pub fn new(host: String, port: u16, credentials: Option<&str>) -> ProxyAddress {
-        let authorization = credentials.map(|text| format!("Basic {}", base64(text.as_bytes())));
-        ProxyAddress { host, port, authorization }
+        ProxyAddress { host, port, credentials: credentials.map(str::to_owned) }
+    }
+
+    /// Whether `text` has what nobody else is to see: our credentials, or the password alone, plain or as they are sent.
+    fn is_given_away_by(&self, text: &str) -> bool {
+        let Some(credentials) = &self.credentials else { return false };
+        let password = credentials.split_once(':').map_or("", |(_, password)| password);
+        let sent = base64(credentials.as_bytes());
+        let secrets = [credentials.as_str(), password, sent.trim_end_matches('=')];
+        secrets.iter().any(|secret| !secret.is_empty() && text.contains(secret))
     }
 }
 
@@ -40,7 +48,7 @@ impl fmt::Display for ProxyAddress {
 
 impl fmt::Debug for ProxyAddress {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ProxyAddress({self})") // the authorization is a secret
+        write!(f, "ProxyAddress({self})") // the credentials are a secret
     }
 }
 
@@ -166,9 +174,9 @@ fn broken(error: io::Error) -> ProxyFault {
 fn request(proxy: &ProxyAddress, host: &str, port: u16) -> String {
     let server = authority(host, port);
     let authorization = proxy
-        .authorization
+        .credentials
         .as_ref()
-        .map(|text| format!("Proxy-Authorization: {text}\r\n"))
+        .map(|text| format!("Proxy-Authorization: Basic {}\r\n", base64(text.as_bytes())))
         .unwrap_or_default();
     let agent = concat!("towline-agent/", env!("CARGO_PKG_VERSION"));
     format!("CONNECT {server} HTTP/1.1\r\nHost: {server}\r\nUser-Agent: {agent}\r\n{authorization}\r\n")
@@ -215,10 +223,11 @@ impl Answer {
             200..300 => Err(ProxyFault::SpokeFirst),
             407 if !self.offers_basic => Err(ProxyFault::NotBasic),
             // tinyproxy has 401 for a wrong password.
-            status @ (401 | 407) if proxy.authorization.is_some() => {
-                Err(ProxyFault::WrongPassword { status })
-            }
+            status @ (401 | 407) if proxy.credentials.is_some() => Err(ProxyFault::WrongPassword { status }),
             status @ (401 | 407) => Err(ProxyFault::WantsPassword { status }),
+            status if proxy.is_given_away_by(&self.reason) => {
+                Err(ProxyFault::Refused { status, reason: "in words that hold the password".to_owned() })
+            }
             status => Err(ProxyFault::Refused { status, reason: self.reason }),
         }
     }
@@ -298,6 +307,10 @@ mod tests {
         for refused in [wants, "HTTP/1.1 401 Unauthorized\r\n\r\n"] {
             let heard = heard(refused, Some("me:hunter2")).unwrap();
             assert!(heard.contains("does not take the user and password"), "{heard}");
+        }
+        for told in ["Basic bWU6aHVudGVyMg==", "bWU6aHVudGVyMg", "me:hunter2", "No to hunter2!"] {
+            let heard = heard(&format!("HTTP/1.1 403 {told}\r\n\r\n"), Some("me:hunter2")).unwrap();
+            assert!(heard.ends_with("(403 in words that hold the password)"), "{heard}");
         }
         for part in ["", "H", "HTTP/1.1", "HTTP/1.1 200 OK\r\n", "HTTP/1.1 200 OK\r\nA: b\r\n\n"] {
             assert_eq!(heard(part, None), None, "{part:?}");

@@ -66,6 +66,9 @@ pub enum ToAgent {
         /// How many bytes of an earlier state of the file the server has, from 0 on; absent for none (v2).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         have: Option<u64>,
+        /// Who asks: the name of an operator's key (v2).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requested_by: Option<String>,
     },
     /// The transfer is over on the server's side.
     UploadReceived {
@@ -91,6 +94,9 @@ pub enum ToAgent {
         /// A share, or a folder of one; absent for the shares themselves.
         #[serde(default)]
         path: Option<String>,
+        /// Who asks, as in [`ToAgent::DownloadRequest`].
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        requested_by: Option<String>,
     },
     /// The server stops; come back after this time (v2).
     Closing {

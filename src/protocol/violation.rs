@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use crate::limits;
 use crate::names::{RequestId, printable};
 
 /// A breach of the protocol by the peer.
@@ -35,8 +34,11 @@ pub enum Violation {
         /// Its id.
         id: RequestId,
     },
-    /// More text messages than any client has to send.
-    TooManyMessages,
+    /// More messages in a second than a peer has to send.
+    TooManyMessages {
+        /// The bound.
+        most: u32,
+    },
     /// `upload_start` again.
     StartTwice,
     /// A chunk or the end before `upload_start`.
@@ -96,7 +98,7 @@ impl Violation {
             | Violation::BadHeaderLength { .. }
             | Violation::NotAHeader { .. }
             | Violation::UnknownRequest { .. }
-            | Violation::TooManyMessages
+            | Violation::TooManyMessages { .. }
             | Violation::BadAnswer => Ends::Line,
             Violation::StartTwice
             | Violation::BeforeStart
@@ -119,9 +121,7 @@ impl fmt::Display for Violation {
             }
             Violation::NotAHeader { why } => write!(f, "not a chunk header: {}", printable(why)),
             Violation::UnknownRequest { id } => write!(f, "request {id} was never made on this line"),
-            Violation::TooManyMessages => {
-                write!(f, "more than {} messages in a second", limits::MAX_TEXTS_A_SECOND)
-            }
+            Violation::TooManyMessages { most } => write!(f, "more than {most} messages in a second"),
             Violation::StartTwice => write!(f, "upload_start came twice"),
             Violation::BeforeStart => write!(f, "data came before upload_start"),
             Violation::SeqGap { expected, got } => {

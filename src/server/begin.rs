@@ -1,6 +1,7 @@
 //! From what is wanted to a transfer whose record is on disk.
 
 use super::Server;
+use super::audit::Again;
 use super::callers::Caller;
 use super::orders::not_connected;
 use super::replies::{self, Answer};
@@ -54,16 +55,27 @@ pub(super) fn begin(
     wanted: &Wanted,
     origin: &Origin,
 ) -> Result<Begun, NoTransfer> {
+    let mut is_noted = false;
+    let mut note = |id, again| {
+        if !std::mem::replace(&mut is_noted, true) {
+            server.audit_pull(id, client, wanted, origin, again);
+        }
+    };
     loop {
         match admit(server, client, wanted, origin)? {
-            Admitted::New(transfer) => return release(server, transfer).map(Begun::Now),
+            Admitted::New(transfer) => {
+                note(transfer.request_id, Again::No);
+                return release(server, transfer).map(Begun::Now);
+            }
             Admitted::Again(transfer) => {
+                note(transfer.request_id, Again::Yes);
                 log::info!("transfer {} is asked for again by={}", transfer.request_id, origin.requested_by);
                 return Ok(Begun::Before(transfer));
             }
             // Whoever was first is about to save it. To save it here as well costs less than to wait, and makes it as
             // safe. Should the first be unable to and retract it, there is none the next time round.
             Admitted::Pending(id) => {
+                note(id, Again::Yes);
                 server.save(id).map_err(|_| NoTransfer::Unsaved)?;
                 server.act(|hub, now| hub.release(id, now));
             }

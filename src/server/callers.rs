@@ -89,20 +89,24 @@ pub(super) fn serve(
     let is_probe = matches!(&*head.method, "GET" | "HEAD") && is_probe(&head.target);
     let key = if is_probe { None } else { authenticate(server, head, peer, ticket) };
     if key.is_none() && !is_probe {
+        server.audit_stranger(peer, &head.method, &head.target);
         let headers = &[("WWW-Authenticate", "Bearer")];
         let message = replies::HOW_TO_SEND_A_KEY;
         return reply::refuse_request(socket, &head.method, 401, "unauthorized", message, headers);
     }
-    // It is known, or is answered now, and the number of those is bounded by itself.
-    ticket.vouch();
+    // A probe proves nothing: it stays a stranger, and has few places, so that probes keep nobody else out.
+    if !is_probe {
+        ticket.vouch();
+    }
+    let places = if is_probe { &server.probes } else { &server.relays };
     // A probe has no body that anybody needs, and a stranger's is not read.
     let body = if is_probe { Ok(Vec::new()) } else { relay::read_body(socket, head, deadline) };
     match body {
         Ok(body) => {
-            let Some(_ticket) = server.relays.enter() else {
+            let Some(place) = places.enter() else {
                 return reply::refuse(socket, 503, "busy", "too many requests at once; try again", &[]);
             };
-            if let Err(error) = relay::relay(socket, head, &body, control, &Relayed { peer, key }) {
+            if let Err(error) = relay::relay(socket, head, &body, control, &Relayed { peer, key }, place) {
                 log::debug!("{peer} went before it had its answer: {error}");
             }
         }

@@ -11,6 +11,7 @@ use super::callers::{self, Caller};
 use super::parked::{View, Wants, about};
 use super::replies::{self, Answer};
 use super::{Server, file, orders};
+use crate::audit::{Event, Who, operator_name};
 use crate::door::query::{parse_query, split_target};
 use crate::encoding::percent_decoded;
 use crate::hub::{Cursor, Filter, Uncancellable};
@@ -30,7 +31,7 @@ pub(super) enum Turn {
     /// It waits for this transfer for so many seconds.
     Park(RequestId, Wants, u64),
     /// It waits for what the agent at the other end lists.
-    Listing(Arc<Outbox>, Option<String>, View),
+    Listing(ClientId, Arc<Outbox>, Option<String>, View, String),
     /// It gets a thread of its own.
     Thread(Box<dyn FnOnce(Request) + Send>),
 }
@@ -51,18 +52,22 @@ pub(super) fn serve(server: &Arc<Server>, http: &tiny_http::Server) {
 fn take(server: &Arc<Server>, mut request: Request) {
     let turn = route(server, &mut request).unwrap_or_else(Turn::Answer);
     match turn {
-        Turn::Answer(answer) => server.answer(request, answer),
+        Turn::Answer(answer) => {
+            server.audit_refusal(&request, &answer);
+            server.answer(request, answer);
+        }
         Turn::Park(id, wants, seconds) => park(server, id, wants, seconds, request),
-        Turn::Listing(outbox, path, view) => {
+        Turn::Listing(client, outbox, path, view, by) => {
             let id = random::request_id();
+            let requested_by = Some(operator_name(&by));
             let due = server.now().mono + limits::LISTING_TIME.as_millis() as u64;
             let mut state = server.lock();
-            let parked = state.parked.park(id, Wants::Listing(view), due, request);
+            let parked = state.parked.park(id, Wants::Listing(client, view), due, request);
             server.wake_timekeeper(&state);
             drop(state);
             // Asked after it is parked, so that no answer comes too early. A line that is gone does not answer, and
             // the caller is told so when its time is over.
-            let _gone = outbox.text(&to_text(&ToAgent::List { request_id: id, path }));
+            let _gone = outbox.text(&to_text(&ToAgent::List { request_id: id, path, requested_by }));
             refuse_parking(parked);
         }
         Turn::Thread(work) => server.in_a_thread(request, work),
@@ -235,7 +240,9 @@ fn files(server: &Server, caller: &Caller, client: &str, query: &[(String, Strin
             "only a Towline agent can list files; this client speaks v1",
         ));
     }
-    Ok(Turn::Listing(link.outbox, path, view))
+    let (by, asked) = (caller.to_string(), path.as_deref());
+    server.audit(&Event::ListingAsked { who: Who::of(&by), client_id: &client, path: asked });
+    Ok(Turn::Listing(client, link.outbox, path, view, by))
 }
 
 fn transfers(server: &Server, caller: &Caller, query: &[(String, String)]) -> Result<Turn, Answer> {
@@ -280,7 +287,10 @@ fn one_transfer(
 }
 
 fn end(server: &Server, caller: &Caller, id: RequestId) -> Result<Turn, Answer> {
-    caller.transfer(server, id)?;
+    // Once it has ended a cancel is only refused.
+    if !caller.transfer(server, id)?.status.is_final() {
+        server.audit(&Event::CancelAsked { who: Who::of(&caller.to_string()), request_id: id });
+    }
     let mut refused = None;
     server.act(|hub, now| {
         hub.cancel(id, now).unwrap_or_else(|why| {

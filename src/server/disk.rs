@@ -164,6 +164,9 @@ impl Server {
         if is_unsaved {
             return Answer::error(503, "disk full", "the server can't write to UPLOAD_DIR; its log says why");
         }
+        if !self.audit.is_written() {
+            return Answer::error(503, "disk full", "the server can't write its audit log; its log says why");
+        }
         match self.spool.room() {
             Ok(room) if room >= self.settings.min_free_bytes => {
                 Answer::json(200, &serde_json::json!({ "status": "ready" }))

@@ -5,12 +5,13 @@ use std::io::{self, Read, Seek, SeekFrom};
 use std::sync::Arc;
 use std::time::UNIX_EPOCH;
 
-use tiny_http::{Header, Request, Response};
+use tiny_http::{Header, Method, Request, Response};
 
 use super::Server;
 use super::callers::Caller;
 use super::control::{Turn, header};
 use super::replies::{self, Answer};
+use crate::audit::{Event, Who};
 use crate::encoding::base64;
 use crate::hash::hash_all;
 use crate::names::{RequestId, Sha256Hash};
@@ -68,9 +69,14 @@ pub(super) fn serve(
     }
     let headers = headers(&transfer, hash, &etag, part, size);
     let is_touched = is_touched(&transfer, &metadata);
+    let (server, by) = (server.clone(), caller.to_string());
     Ok(Turn::Thread(Box::new(move |request| {
         if is_touched && hash_all(&file).map(|(now, _)| now).ok() != Some(hash) {
+            server.audit_refusal(&request, &changed());
             return changed().send(request);
+        }
+        if *request.method() != Method::Head {
+            audit(&server, &transfer, part, &by);
         }
         send(file, part, size, headers, request);
     })))
@@ -81,6 +87,22 @@ fn is_touched(transfer: &Transfer, metadata: &Metadata) -> bool {
     let since_epoch = metadata.modified().ok().and_then(|at| at.duration_since(UNIX_EPOCH).ok());
     let modified = since_epoch.map_or(u64::MAX, |at| at.as_millis() as u64);
     modified > transfer.finished_at.unwrap_or(0)
+}
+
+/// On record before the first byte leaves.
+fn audit(server: &Server, transfer: &Transfer, part: Part, by: &str) {
+    let (first, last) = match part {
+        Part::Range { first, last } => (Some(first), Some(last)),
+        Part::Whole | Part::Unsatisfiable => (None, None),
+    };
+    server.audit(&Event::FileTaken {
+        who: Who::of(by),
+        client_id: &transfer.client_id,
+        file_key: transfer.file_key.as_ref(),
+        request_id: transfer.request_id,
+        first,
+        last,
+    });
 }
 
 fn changed() -> Answer {

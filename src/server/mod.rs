@@ -3,6 +3,7 @@
 //! `ARCHITECTURE.md` has the table of threads. The mutex guards `State` and is never held across a read, a write
 //! or a wait; what an event demands is collected under it and done after it.
 
+mod audit;
 mod begin;
 mod callers;
 mod control;
@@ -30,6 +31,7 @@ use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
 
+use crate::audit::{Event, Log, operator_name};
 use crate::clock;
 use crate::complaints::Complaints;
 use crate::door::listener::Admission;
@@ -41,6 +43,7 @@ use crate::protocol::{Dialect, ToAgent, to_text};
 use crate::settings::ServerSettings;
 use crate::spool::Spool;
 use crate::stream::tls::Acceptor;
+use crate::transfer::Transfer;
 use disk::Unsaved;
 use gate::{Gate, LineKey};
 use parked::{Parked, Reply};
@@ -52,6 +55,7 @@ struct Server {
     settings: ServerSettings,
     gate: Gate,
     spool: Spool,
+    audit: Log,
     /// Takes TLS connections, if this server does.
     tls: Option<Acceptor>,
     state: Mutex<State>,
@@ -63,8 +67,10 @@ struct Server {
     saving: [Mutex<()>; 64],
     /// What was refused.
     refused: Refused,
-    /// Requests that are with the control plane.
+    /// Requests with a key that are with the control plane.
     relays: Admission,
+    /// The same of callers without a key.
+    probes: Admission,
     /// Threads that answer a caller.
     threads: Arc<AtomicUsize>,
     started: Instant,
@@ -75,6 +81,8 @@ struct State {
     hub: Hub,
     /// The lines of connected clients.
     links: HashMap<ClientId, Link>,
+    /// How many are on their way in as this client.
+    entering: HashMap<ClientId, usize>,
     /// Dropped to end a writer.
     stops: HashMap<RequestId, Sender<Infallible>>,
     /// Callers that wait.
@@ -142,14 +150,17 @@ impl Server {
     /// The same, with something that must follow the event and must not wait for its effects.
     fn act_after(&self, event: impl FnOnce(&mut Hub, Now) -> Vec<Action>, at_once: impl FnOnce()) {
         let now = self.now();
-        let effects: Vec<Effect> = {
+        let (effects, ended): (Vec<Effect>, Vec<Transfer>) = {
             let mut state = self.lock();
             state.acting += 1;
             let actions = event(&mut state.hub, now);
             self.wake_timekeeper(&state);
-            actions.into_iter().filter_map(|action| self.prepare(&mut state, action)).collect()
+            let ended = actions.iter().filter_map(|action| state.ended_by(action)).collect();
+            (actions.into_iter().filter_map(|action| self.prepare(&mut state, action)).collect(), ended)
         };
         at_once();
+        // Before its record is saved and anybody is told: twice after a kill, rather than never.
+        ended.iter().for_each(|transfer| self.audit(&Event::ended(transfer)));
         effects.into_iter().for_each(|effect| self.perform(effect));
         let mut state = self.lock();
         state.acting -= 1;
@@ -162,6 +173,8 @@ impl Server {
         match action {
             Action::Request { client, generation, dialect, id, file_key, attempt, max_rate, have } => {
                 let v2 = dialect == Dialect::V2;
+                let requested_by =
+                    state.hub.transfer(id).map(|transfer| operator_name(&transfer.requested_by));
                 let message = ToAgent::DownloadRequest {
                     request_id: id,
                     file_key,
@@ -169,6 +182,7 @@ impl Server {
                     attempt: v2.then_some(attempt),
                     max_rate: max_rate.filter(|_| v2),
                     have: Some(have).filter(|have| v2 && *have > 0),
+                    requested_by: requested_by.filter(|_| v2),
                 };
                 state.post(&client, generation, &message)
             }
@@ -270,6 +284,14 @@ impl State {
         // ends its session, which reports it.
         let _gone = link.outbox.enqueue_text(&to_text(message));
         Some(Effect::Flush(link.outbox.clone()))
+    }
+
+    /// The transfer that this action says has ended.
+    fn ended_by(&self, action: &Action) -> Option<Transfer> {
+        match action {
+            Action::Tell(id) => self.hub.transfer(*id).cloned(),
+            _ => None,
+        }
     }
 
     fn next_due(&self) -> Option<u64> {

@@ -13,6 +13,7 @@ use super::control::{self, Turn, body, client_id, idempotency_key};
 use super::parked::Wants;
 use super::replies::{self, Answer};
 use super::wish::{self, Choice, Wanted};
+use crate::audit::About;
 use crate::glob;
 use crate::hub::Denied;
 use crate::limits;
@@ -24,6 +25,8 @@ use crate::random;
 struct Refused {
     client_id: String,
     error: &'static str,
+    #[serde(skip)]
+    status: u16,
 }
 
 /// One transfer.
@@ -39,10 +42,15 @@ pub(super) fn one(
     let wait = control::number(query, "wait", limits::MAX_WAIT_SECONDS)?;
     let key = idempotency_key(request)?;
     let wanted = wish::read_one(&body(request)?)?;
-    caller.operator.reach_file(wanted.file_key.as_ref()).map_err(|lack| forbidden(&lack))?;
+    let about = || {
+        let (client_id, file_key) = (Some(client.clone()), Some(wanted.file_key.clone()));
+        About { client_id, file_key, ..About::default() }
+    };
+    let reach = caller.operator.reach_file(wanted.file_key.as_ref());
+    reach.map_err(|lack| forbidden(&lack).about(about()))?;
     let hash = wanted.fingerprint(&format!("POST /download/{client}"), None);
     let origin = Origin::new(caller, key, hash);
-    let begun = begin(server, &client, &wanted, &origin).map_err(|why| why.answer())?;
+    let begun = begin(server, &client, &wanted, &origin).map_err(|why| why.answer().about(about()))?;
     let accepted = |transfer| Answer::json(202, &replies::accepted(transfer));
     Ok(match (begun, wait) {
         (Begun::Now(transfer), None) => Turn::Answer(accepted(&transfer)),
@@ -58,14 +66,19 @@ pub(super) fn one(
 pub(super) fn many(server: &Arc<Server>, caller: &Caller, request: &mut Request) -> Result<Turn, Answer> {
     let key = idempotency_key(request)?;
     let (choice, wanted) = wish::read_many(&body(request)?)?;
-    caller.operator.reach_file(wanted.file_key.as_ref()).map_err(|lack| forbidden(&lack))?;
+    let about = About { file_key: Some(wanted.file_key.clone()), ..About::default() };
+    if let Err(lack) = caller.operator.reach_file(wanted.file_key.as_ref()) {
+        return Err(forbidden(&lack).about(about));
+    }
     let hash = wanted.fingerprint("POST /downloads", Some(&choice));
     let batch_id = random::request_id();
     let origin = Origin { batch_id: Some(batch_id), ..Origin::new(caller, key, hash) };
     let (server, caller) = (server.clone(), caller.clone());
     Ok(Turn::Thread(Box::new(move |request| {
         let answer = begin_all(&server, &caller, &choice, &wanted, &origin);
-        answer.unwrap_or_else(|why| why.answer()).send(request);
+        let answer = answer.unwrap_or_else(|why| why.answer().about(about));
+        server.audit_refusal(&request, &answer);
+        answer.send(request);
     })))
 }
 
@@ -89,7 +102,7 @@ fn begin_all(
     clients.retain(|client| {
         let is_reached = caller.operator.sees_client(client);
         if !is_reached {
-            refused.push(Refused { client_id: client.to_string(), error: "forbidden" });
+            refused.push(Refused { client_id: client.to_string(), error: "forbidden", status: 403 });
         }
         is_reached
     });
@@ -104,8 +117,14 @@ fn begin_all(
             }
             // Another batch was faster with this key, so none of ours is there.
             Err(why @ NoTransfer::Denied(Denied::KeyTaken)) => return Err(why),
-            Err(why) => refused.push(Refused { client_id: client.to_string(), error: why.error() }),
+            Err(why) => {
+                let (error, status) = (why.error(), why.answer().status());
+                refused.push(Refused { client_id: client.to_string(), error, status });
+            }
         }
+    }
+    for Refused { client_id, error, status } in &refused {
+        server.audit_left_out(client_id, *status, error, wanted, origin);
     }
     // A repeat has the first one's batch.
     let batch_id = transfers.first().map_or(origin.batch_id, |transfer| transfer.batch_id);
@@ -134,7 +153,7 @@ fn select(server: &Server, caller: &Caller, choice: &Choice, refused: &mut Vec<R
         match named.parse::<ClientId>() {
             Ok(client) if connected.iter().any(|known| known.client_id == client) => {}
             Ok(client) if meta.is_empty() || !caller.operator.sees_client(&client) => chosen.push(client),
-            _ => refused.push(Refused { client_id: named.clone(), error: "not connected" }),
+            _ => refused.push(Refused { client_id: named.clone(), error: "not connected", status: 404 }),
         }
     }
     chosen

@@ -11,7 +11,7 @@ use super::callers::{Caller, forbidden};
 use super::replies::{self, Answer};
 use crate::keys::Operator;
 use crate::limits;
-use crate::names::RequestId;
+use crate::names::{ClientId, RequestId};
 use crate::protocol::Entry;
 use crate::transfer::{Status, Transfer};
 
@@ -24,8 +24,8 @@ pub(super) enum Wants {
     Outcome,
     /// The same, when an earlier request began it.
     OutcomeAgain,
-    /// What an agent offers.
-    Listing(View),
+    /// What this agent offers.
+    Listing(ClientId, View),
 }
 
 /// What a caller may see of a listing.
@@ -112,9 +112,10 @@ impl Parked {
         waiting.into_iter().map(|waiting| waiting.about(transfer)).collect()
     }
 
-    /// Whoever asked for this listing.
-    pub(super) fn take_listing(&mut self, id: RequestId) -> Option<Waiting> {
-        let is_listing = |number: &u64| matches!(self.waiting[number].wants, Wants::Listing(_));
+    /// Whoever asked `client` for this listing: no other agent answers for it.
+    pub(super) fn take_listing(&mut self, id: RequestId, client: &ClientId) -> Option<Waiting> {
+        let is_listing =
+            |number: &u64| matches!(&self.waiting[number].wants, Wants::Listing(asked, _) if asked == client);
         if !self.by_id.get(&id)?.iter().all(is_listing) {
             return None;
         }
@@ -160,7 +161,7 @@ impl Parked {
 impl Waiting {
     /// The answer with what was listed.
     pub(super) fn listed(self, mut entries: Vec<Entry>, truncated: bool) -> Reply {
-        if let Wants::Listing(view) = &self.wants {
+        if let Wants::Listing(_, view) = &self.wants {
             entries.retain(|entry| view.shows(entry));
         }
         let answer = Answer::json(200, &serde_json::json!({ "entries": entries, "truncated": truncated }));
@@ -185,7 +186,7 @@ impl Waiting {
     pub(super) fn late(self, server: &Server) -> Reply {
         match (&self.wants, server.ask(|hub| hub.transfer(self.id).cloned())) {
             (Wants::State | Wants::Outcome | Wants::OutcomeAgain, Some(transfer)) => self.about(&transfer),
-            (Wants::Listing(_), _) => {
+            (Wants::Listing(..), _) => {
                 let answer = Answer::error(504, "no answer", "the agent did not answer in time; try again");
                 Reply { request: self.request, answer }
             }
@@ -203,7 +204,7 @@ pub(super) fn about(wants: &Wants, transfer: &Transfer) -> Answer {
     match wants {
         Wants::Outcome => outcome(transfer),
         Wants::OutcomeAgain => replies::replayed(outcome(transfer)),
-        Wants::State | Wants::Listing(_) => Answer::json(200, transfer),
+        Wants::State | Wants::Listing(..) => Answer::json(200, transfer),
     }
 }
 

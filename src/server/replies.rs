@@ -5,6 +5,7 @@ use std::io::Cursor;
 use serde::Serialize;
 use tiny_http::{Header, Request, Response};
 
+use crate::audit::About;
 use crate::transfer::{Status, Transfer};
 
 /// An answer in memory.
@@ -13,23 +14,50 @@ pub(super) struct Answer {
     status: u16,
     headers: Vec<(&'static str, String)>,
     body: Vec<u8>,
+    /// The word of a refusal.
+    error: Option<&'static str>,
+    /// What was refused, as far as it got.
+    about: Box<About>,
 }
 
 impl Answer {
     /// `body` as JSON.
     pub(super) fn json<T: Serialize>(status: u16, body: &T) -> Answer {
         let body = serde_json::to_vec(body).expect("answers hold strings and numbers only");
-        Answer { status, headers: vec![("Content-Type", "application/json".to_owned())], body }
+        let headers = vec![("Content-Type", "application/json".to_owned())];
+        Answer { status, headers, body, error: None, about: Box::default() }
     }
 
     /// No body.
     pub(super) fn empty(status: u16) -> Answer {
-        Answer { status, headers: Vec::new(), body: Vec::new() }
+        Answer { status, headers: Vec::new(), body: Vec::new(), error: None, about: Box::default() }
     }
 
     /// `{"error","message"}`.
-    pub(super) fn error(status: u16, error: &str, message: &str) -> Answer {
-        Answer::json(status, &serde_json::json!({ "error": error, "message": message }))
+    pub(super) fn error(status: u16, error: &'static str, message: &str) -> Answer {
+        let answer = Answer::json(status, &serde_json::json!({ "error": error, "message": message }));
+        Answer { error: Some(error), ..answer }
+    }
+
+    /// Notes what is refused by it, for the record.
+    pub(super) fn about(mut self, about: About) -> Answer {
+        *self.about = about;
+        self
+    }
+
+    /// Its status code.
+    pub(super) fn status(&self) -> u16 {
+        self.status
+    }
+
+    /// Its word, when it is a refusal.
+    pub(super) fn refusal(&self) -> Option<&'static str> {
+        self.error
+    }
+
+    /// What is refused by it.
+    pub(super) fn what(&self) -> &About {
+        &self.about
     }
 
     /// Adds a header. A value that is not visible ASCII would let a peer write headers of its own; it is left out.

@@ -14,6 +14,7 @@ use super::parked::Parked;
 use super::replies::{self, Answer};
 use super::room::{Room, room};
 use super::{Refused, Server, State, callers, control, upgrade};
+use crate::audit::{self, Event, Log};
 use crate::door::control_socket::ControlSocket;
 use crate::door::hall::{Hall, Ticket};
 use crate::door::head::HeadError;
@@ -24,6 +25,7 @@ use crate::exit::Exit;
 use crate::hub::{Config, Hub};
 use crate::limits;
 use crate::names::printable;
+use crate::program;
 use crate::settings::ServerSettings;
 use crate::signals;
 use crate::spool::{Recovered, Spool};
@@ -79,9 +81,14 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let room = room(&settings, descriptors);
     let port = listener.local_addr().port();
     let ws_path = settings.ws_path.clone();
-    let server = Arc::new(Server::new(settings, gate, spool, tls, room));
+    let audit = Log::new(&spool.state_dir().join(audit::SERVERS), settings.audit_rotate_bytes)
+        .map_err(|error| format!("no audit log: {error}"))?;
+    let server = Arc::new(Server::new(settings, gate, spool, audit, tls, room));
+    server.audit(&Event::ServerStarted { version: env!("CARGO_PKG_VERSION"), port });
+    server.audit.log_head();
     server.warn_of_a_full_disk();
     server.warn_of_plain_text();
+    program::warn_of_root("it needs to write UPLOAD_DIR and to read its own files");
     server.recover();
 
     let keeper = server.clone();
@@ -103,7 +110,9 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     server.serve_control(control.clone(), socket)?;
     let stopper = server.clone();
     signals::on_stop(move || stopper.stop()).map_err(|error| format!("can't take signals: {error}"))?;
-    let hall = Arc::new(Hall::new(room.door));
+    // A hall each where REST has a port of its own: whoever crowds the agents' keeps no operator out.
+    let halls = if rest.is_some() { 2 } else { 1 };
+    let hall = || Hall::new(room.door.div_ceil(halls));
     let mut out = io::stdout();
     // Whoever closed our output still gets a server.
     let _closed = writeln!(out, "Server running on port {port}")
@@ -112,10 +121,10 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let serves = if rest.is_some() { Serves::AgentsOnly } else { Serves::Everything };
     if let Some(rest) = rest {
         let _closed = writeln!(out, "REST on {}", rest.local_addr());
-        let (server, control, hall) = (server.clone(), control.clone(), hall.clone());
+        let (server, control, hall) = (server.clone(), control.clone(), hall());
         spawn("accept REST", move || accept(&server, &rest, &hall, &control, Serves::RestOnly))?;
     }
-    accept(&server, &listener, &hall, &control, serves);
+    accept(&server, &listener, &hall(), &control, serves);
     Err("the listener was closed".to_owned())
 }
 
@@ -215,7 +224,14 @@ fn first_byte(socket: &TcpStream, deadline: Instant) -> io::Result<u8> {
 }
 
 impl Server {
-    fn new(settings: ServerSettings, gate: Gate, spool: Spool, tls: Option<Acceptor>, room: Room) -> Server {
+    fn new(
+        settings: ServerSettings,
+        gate: Gate,
+        spool: Spool,
+        audit: Log,
+        tls: Option<Acceptor>,
+        room: Room,
+    ) -> Server {
         let hub = Hub::new(Config {
             max_concurrent: settings.max_concurrent_transfers,
             max_per_client: settings.max_transfers_per_client,
@@ -229,6 +245,7 @@ impl Server {
         let state = State {
             hub,
             links: Default::default(),
+            entering: Default::default(),
             stops: Default::default(),
             parked: Parked::default(),
             unsaved: Default::default(),
@@ -239,6 +256,7 @@ impl Server {
             settings,
             gate,
             spool,
+            audit,
             tls,
             state: Mutex::new(state),
             earlier: Condvar::new(),
@@ -247,6 +265,7 @@ impl Server {
             threads: Arc::default(),
             refused: Refused::default(),
             relays: Admission::new(room.relays),
+            probes: Admission::new(limits::MAX_PROBES),
             started: Instant::now(),
         }
     }
@@ -283,6 +302,10 @@ impl Server {
             let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
             self.act(|hub, now| hub.restore(record, part, why, now));
             if !is_saved {
+                // It was published and not told of when the last run ended.
+                if let Some(transfer) = self.ask(|hub| hub.transfer(id).cloned()) {
+                    self.audit(&Event::ended(&transfer));
+                }
                 self.keep_saved(id);
             }
         }

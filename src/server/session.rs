@@ -3,12 +3,14 @@
 //! It parses, and hands what belongs to a transfer on to it: `receiving.rs`.
 
 use std::collections::HashMap;
+use std::net::SocketAddr;
 use std::thread::{self, Scope};
 use std::time::Duration;
 
 use super::gate::LineKey;
 use super::receiving::Running;
 use super::{Link, Server};
+use crate::audit;
 use crate::hub::Registration;
 use crate::inbound::Event;
 use crate::limits;
@@ -20,6 +22,7 @@ use crate::protocol::{ChunkHeader, Dialect, ToServer, Violation, parse_text, unp
 pub(super) struct Session<'s> {
     pub(super) server: &'s Server,
     pub(super) client: ClientId,
+    peer: SocketAddr,
     pub(super) generation: u64,
     pub(super) line: Line,
     pub(super) key: LineKey,
@@ -38,11 +41,12 @@ impl<'s> Session<'s> {
     pub(super) fn new(
         server: &'s Server,
         client: ClientId,
+        peer: SocketAddr,
         generation: u64,
         line: Line,
         key: LineKey,
     ) -> Session<'s> {
-        Session { server, client, generation, line, key, running: HashMap::new(), texts: Rate::new() }
+        Session { server, client, peer, generation, line, key, running: HashMap::new(), texts: Rate::new() }
     }
 
     /// Runs until the line ends. When this returns the client is gone from the hub and all writers have ended.
@@ -54,6 +58,8 @@ impl<'s> Session<'s> {
                     break end;
                 }
             };
+            let (client_id, address) = (&client, &*self.peer.to_string());
+            self.server.audit(&audit::Event::AgentDisconnected { client_id, address });
             // Gone at once, not when its writers have ended; without their channels they do, and the scope can.
             let running = std::mem::take(&mut self.running);
             let (outbox, pulse) = (self.line.outbox().clone(), self.line.pulse().clone());
@@ -94,7 +100,7 @@ impl<'s> Session<'s> {
     {
         let covers_bytes = matches!(message, ToServer::Same { .. });
         if !covers_bytes && self.texts.exceeds(limits::MAX_TEXTS_A_SECOND, Duration::from_secs(1)) {
-            return Err(Violation::TooManyMessages);
+            return Err(Violation::TooManyMessages { most: limits::MAX_TEXTS_A_SECOND });
         }
         match message {
             ToServer::RegisterMeta { meta, protocol, agent_version, shares } => {
@@ -124,7 +130,7 @@ impl<'s> Session<'s> {
                 self.step(request_id, Event::Progress { attempt }, Bytes::new(), scope)
             }
             ToServer::Error { request_id: Some(id), code, message, attempt } => {
-                let waiting = self.server.lock().parked.take_listing(id);
+                let waiting = self.server.lock().parked.take_listing(id, &self.client);
                 if let Some(waiting) = waiting {
                     waiting.not_listed(code.as_deref().unwrap_or_default(), &message).send(self.server);
                     return Ok(());
@@ -147,7 +153,7 @@ impl<'s> Session<'s> {
                 Ok(())
             }
             ToServer::Listing { request_id, entries, truncated } => {
-                let waiting = self.server.lock().parked.take_listing(request_id);
+                let waiting = self.server.lock().parked.take_listing(request_id, &self.client);
                 if let Some(waiting) = waiting {
                     waiting.listed(entries, truncated).send(self.server);
                 }

@@ -3,7 +3,8 @@
 use std::sync::PoisonError;
 use std::time::{Duration, Instant};
 
-use super::{Server, State};
+use super::{Refused, Server, State};
+use crate::audit::Event;
 use crate::limits;
 use crate::line::close;
 use crate::protocol::{ToAgent, to_text};
@@ -38,7 +39,15 @@ impl Server {
         // What was interrupted is on disk as such before the end.
         let is_quiet = |state: &State| state.links.is_empty() && state.hub.is_stopped() && state.acting == 0;
         self.wait_until(limits::CLOSE_TIME, is_quiet);
-        log::info!("stopped");
+        self.audit.close(&Event::ServerStopped);
+        let Refused { requests, agents, callers, messages } = &self.refused;
+        log::info!(
+            "stopped; refused: requests={} agents={} callers={} messages={}",
+            requests.total(),
+            agents.total(),
+            callers.total(),
+            messages.total()
+        );
         std::process::exit(0)
     }
 

@@ -3,6 +3,7 @@
 //! Every refusal comes before the upgrade, as an HTTP status: a v1 client takes every open line for health, and
 //! would hammer at a server that accepts and closes.
 
+use std::collections::hash_map::Entry;
 use std::io::Write;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +12,7 @@ use super::callers::bearer;
 use super::gate::LineKey;
 use super::session::Session;
 use super::{Link, Server};
+use crate::audit::{Event, cut};
 use crate::clock;
 use crate::door::hall::Ticket;
 use crate::door::head::Head;
@@ -44,10 +46,12 @@ impl No {
 /// Its ticket for the door is given back when it is in, or has been answered.
 pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head: Head, ticket: Ticket<'_>) {
     let socket = Arc::new(socket);
-    match open(server, &socket, peer, head, &ticket) {
+    let mut turn = None;
+    match open(server, &socket, peer, head, &ticket, &mut turn) {
         Ok((client, generation, line, key)) => {
-            drop(ticket); // from here on it counts as a client
-            Session::new(server, client, generation, line, key).run();
+            drop((ticket, turn)); // from here on it counts as a client
+            server.audit(&Event::AgentConnected { client_id: &client, address: &peer.to_string() });
+            Session::new(server, client, peer, generation, line, key).run();
         }
         Err(no) => {
             let No { status, error, message, .. } = &no;
@@ -55,28 +59,32 @@ pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head
             if no.status == 401 {
                 ticket.hold(server.gate.hold_for(peer));
             }
+            let (address, message) = (&*peer.to_string(), cut(message));
+            server.audit(&Event::AgentRefused { address, status: *status, error, message });
             let seconds = no.retry_after.map(|seconds| seconds.to_string());
             let retry = seconds.as_deref().map(|seconds| ("Retry-After", seconds));
             let headers: Vec<_> = no.headers.iter().copied().chain(retry).collect();
-            refuse(&socket, *status, error, message, &headers);
+            refuse(&socket, *status, error, &no.message, &headers);
         }
     }
 }
 
-fn open(
-    server: &Server,
+fn open<'s>(
+    server: &'s Server,
     socket: &Arc<Stream>,
     peer: SocketAddr,
     head: Head,
     ticket: &Ticket<'_>,
+    turn: &mut Option<Turn<'s>>,
 ) -> Result<(ClientId, u64, Line, LineKey), No> {
     let (client, key) = authorize(server, &head)?;
     certified(server, socket, &client)?;
-    ticket.vouch();
     let response = answer_handshake(&head)?;
     if !server.ask(|hub| hub.has_room()) {
         return Err(full());
     }
+    *turn = Some(Turn::take(server, &client)?);
+    ticket.vouch();
     make_way(server, &client, peer)?;
     let keeping = Keeping { beat: server.settings.heartbeat, max_message: server.max_message() };
     let gone = |error: std::io::Error| No::new(400, "bad request", error.to_string());
@@ -173,6 +181,40 @@ fn answer_handshake(head: &Head) -> Result<Vec<u8>, No> {
     let mut bytes = Vec::new();
     handshake::write_response(&mut bytes, &response).map_err(|error| bad(error.to_string()))?;
     Ok(bytes)
+}
+
+/// The right to come in as this client, which few have at a time, each until it is in or has gone: whoever has stolen a key
+/// can't fill the door with calls that wait for the line that is there. Those beyond stay strangers.
+struct Turn<'s> {
+    server: &'s Server,
+    client: ClientId,
+}
+
+impl Turn<'_> {
+    fn take<'s>(server: &'s Server, client: &ClientId) -> Result<Turn<'s>, No> {
+        let mut state = server.lock();
+        let count = state.entering.entry(client.clone()).or_default();
+        if *count < limits::MAX_ENTERING {
+            *count += 1;
+            return Ok(Turn { server, client: client.clone() });
+        }
+        drop(state);
+        let message = format!("others come in as {client} this moment: give each machine its own CLIENT_ID");
+        let retry_after = Some(limits::PROBE_TIME.as_secs());
+        Err(No { retry_after, ..No::new(409, "already connected", message) })
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut state = self.server.lock();
+        if let Entry::Occupied(mut count) = state.entering.entry(self.client.clone()) {
+            *count.get_mut() -= 1;
+            if *count.get() == 0 {
+                count.remove();
+            }
+        }
+    }
 }
 
 /// A client that is connected already keeps its line if it still answers; otherwise that line is given up.

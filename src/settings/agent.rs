@@ -28,8 +28,8 @@ Exit codes: 0 done, 1 failed, 2 bad usage or setting, 3 not authorised (with REC
 /// What every agent of a swarm takes: all but its name, its files and its own end, which stand at the front of the table.
 pub const SWARM_SETTINGS: &[Setting] = SETTINGS.split_at(OWN).1;
 
-const OWN: usize = 4;
-const SETTINGS: [Setting; 20] = [
+const OWN: usize = 5;
+const SETTINGS: [Setting; 21] = [
     Setting::plain("CLIENT_ID", "ID", "", "this machine's name at the server; unless set, its host name"),
     Setting::plain("FILE_PATH", "FILE", "", "the file that is sent when none is named"),
     Setting::plain(
@@ -37,6 +37,12 @@ const SETTINGS: [Setting; 20] = [
         "NAME=PATH,…",
         "",
         "files and folders that can be asked for by name, such as logs=/var/log/pos,db=/var/lib/pos/pos.db",
+    ),
+    Setting::plain(
+        "AUDIT_FILE",
+        "FILE",
+        "off",
+        "keep a record of what is taken, by whom and when; what can't be put there is refused",
     ),
     Setting::plain("STOP_SECONDS", "N", "20", "time that running transfers have when the agent is stopped"),
     Setting::plain("SERVER_URL", "URL", "ws://localhost:8080/ws", "where the server takes agents"),
@@ -102,6 +108,8 @@ pub struct AgentSettings {
     pub reconnect: bool,
     /// What can be asked for by name.
     pub shares: Vec<(ShareName, PathBuf)>,
+    /// Where a record is kept of what is taken.
+    pub audit_file: Option<PathBuf>,
     /// Time that running transfers have when the agent is stopped.
     pub stop: Duration,
     /// The labels of this machine.
@@ -138,6 +146,7 @@ impl AgentSettings {
         Ok(AgentSettings {
             file_path: given.text("FILE_PATH").map(PathBuf::from),
             shares: given.parsed("SHARES", |text| shares(text, given))?.unwrap_or_default(),
+            audit_file: given.text("AUDIT_FILE").map(|path| given.resolve(path)),
             stop: Duration::from_secs(given.number("STOP_SECONDS", 0..=3600)?),
             ..shared
         })
@@ -153,6 +162,7 @@ impl AgentSettings {
             client_id,
             file_path: None,
             shares: Vec::new(),
+            audit_file: None,
             stop: Duration::ZERO, // nothing stops it in order
             auth_secret: given.auth_secret()?,
             proxy: ProxyUrl::read(given, &server_url)?,
@@ -247,7 +257,7 @@ mod tests {
         assert_eq!((s.file_path, s.chunk_size, s.max_rate, s.shares.len()), (None, None, None, 0));
         assert!(s.auth_secret.matches("s3cret") && s.meta.is_empty());
         assert!(s.reconnect && !s.token_in_url && s.proxy.is_none());
-        assert_eq!((s.log_level, s.stop.as_secs()), (LevelFilter::Info, 20));
+        assert_eq!((s.log_level, s.stop.as_secs(), s.audit_file), (LevelFilter::Info, 20, None));
     }
 
     #[test]
@@ -267,6 +277,8 @@ mod tests {
         assert_eq!(set("MAX_BYTES_PER_DAY", "5G").max_bytes_per_day, Some(5_000_000_000));
         assert_eq!(set("MAX_BYTES_PER_DAY", "off").max_bytes_per_day, None);
         assert_eq!(set("STOP_SECONDS", "0").stop.as_secs(), 0);
+        assert_eq!(set("AUDIT_FILE", "taken.jsonl").audit_file, Some("/nonexistent/taken.jsonl".into()));
+        assert_eq!(set("AUDIT_FILE", "off").audit_file, None);
         for (text, reconnect) in [("false", false), ("true", true), ("0", true), ("False", true)] {
             assert_eq!(set("RECONNECT", text).reconnect, reconnect);
         }

@@ -33,7 +33,7 @@ pub use given::Given;
 pub use help::help;
 pub use operator::{OPERATOR_SETTINGS, OperatorSettings};
 pub use proxy::ProxyUrl;
-pub use server::{SERVER, ServerSettings};
+pub use server::{AUDIT_SETTINGS, SERVER, ServerSettings};
 pub use server_url::ServerUrl;
 pub use tls::{AgentTls, ServerTls};
 pub use value::Secret;

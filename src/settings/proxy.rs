@@ -31,7 +31,7 @@ impl ProxyUrl {
     /// # Errors
     /// When it is no `http://` URL, when a flag holds a password, or when `NO_PROXY` can't be read.
     pub(super) fn read(given: &Given, server: &ServerUrl) -> Result<Option<ProxyUrl>, UsageError> {
-        let setting = if server.text.starts_with("wss:") { "HTTPS_PROXY" } else { "HTTP_PROXY" };
+        let setting = if server.is_secure { "HTTPS_PROXY" } else { "HTTP_PROXY" };
         let Some(text) = given.text(setting) else { return Ok(None) };
         let listed = given.text("NO_PROXY").map_or(Ok(false), |list| {
             no_proxy::is_listed(list, &server.host, server.port).map_err(|part| {
@@ -187,6 +187,12 @@ mod tests {
         assert_eq!(host(&[("http_proxy", "a:1")]), is("a"));
         assert_eq!(host(&[("http_proxy", "a:1"), ("HTTP_PROXY", "b:1")]), is("b"));
         assert_eq!(host(&[("http_proxy", "a:1"), ("HTTP_PROXY", "")]), is("a"));
+        if crate::stream::tls::IS_BUILT_IN {
+            let wss = ("SERVER_URL", "wss://server.example.com/ws");
+            assert_eq!(host(&[wss, ("HTTP_PROXY", "socks5://x")]), None);
+            assert_eq!(host(&[wss, ("https_proxy", "a:1"), ("HTTP_PROXY", "b:1")]), is("a"));
+            assert_eq!(host(&[wss, ("HTTPS_PROXY", "a:1"), ("NO_PROXY", "example.com:443")]), None);
+        }
         // The server is at localhost:8080.
         for (list, direct) in
             [("localhost", true), ("other,local", false), ("localhost:8080", true), ("*", true)]

@@ -24,7 +24,7 @@ Subcommands: keys add, keys list, keys revoke, keys rotate; `keys add --help` te
 Exit codes: 0 done, 1 failed, 2 bad usage or setting.",
 };
 
-const SETTINGS: [Setting; 25] = [
+const SETTINGS: [Setting; 26] = [
     Setting::secret(
         "AUTH_SECRET",
         "the secret of the agents, and the key of the REST API; required unless KEYS_FILE is set",
@@ -39,7 +39,7 @@ const SETTINGS: [Setting; 25] = [
         "off",
         "serve REST here only, and agents alone on PORT; a bare port means 127.0.0.1",
     ),
-    Setting::plain("UPLOAD_DIR", "DIR", "./downloads", "folder for the verified files; made when missing"),
+    UPLOAD_DIR,
     Setting::plain("CHUNK_SIZE", "SIZE", "", "bytes a message that agents are asked for; 64Ki unless set"),
     Setting::plain("MAX_CONCURRENT_TRANSFERS", "N", "5", "transfers that run at once; the rest wait in turn"),
     Setting::plain("MAX_TRANSFERS_PER_CLIENT", "N", "2", "transfers of one client that run at once"),
@@ -64,6 +64,12 @@ const SETTINGS: [Setting; 25] = [
     Setting::plain("KEEP_TRANSFERS", "N", "10000", "ended transfers that are remembered"),
     Setting::plain("KEEP_TRANSFERS_DAYS", "N", "90", "days that ended transfers are remembered; 0 for ever"),
     Setting::plain("KEEP_DOWNLOADS_DAYS", "N", "off", "days after which downloads are removed"),
+    Setting::plain(
+        "AUDIT_ROTATE_BYTES",
+        "SIZE",
+        "64Mi",
+        "bytes of the audit log after which it begins a file",
+    ),
     Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
     Setting::tls("TLS_CERT", "certificate chain (PEM): agents and REST come by TLS then, on every port"),
     Setting::tls("TLS_KEY", "key of TLS_CERT (PEM)"),
@@ -72,6 +78,12 @@ const SETTINGS: [Setting; 25] = [
         "authorities (PEM) one of which must have signed each agent's certificate, in its client id's name",
     ),
 ];
+
+const UPLOAD_DIR: Setting =
+    Setting::plain("UPLOAD_DIR", "DIR", "./downloads", "folder for the verified files; made when missing");
+
+/// What `towline-server audit` takes.
+pub const AUDIT_SETTINGS: &[Setting] = &[UPLOAD_DIR];
 
 /// What `towline-server` needs to know, checked.
 #[derive(Debug, Clone)]
@@ -118,6 +130,8 @@ pub struct ServerSettings {
     pub keep_transfers_days: Option<u32>,
     /// Days to keep downloads; nothing for ever.
     pub keep_downloads_days: Option<u32>,
+    /// Bytes of the audit log after which it begins a file.
+    pub audit_rotate_bytes: u64,
     /// Its certificate; nothing for no TLS.
     pub tls: Option<ServerTls>,
 }
@@ -152,6 +166,7 @@ impl ServerSettings {
             keep_transfers_days: given.days("KEEP_TRANSFERS_DAYS")?,
             keep_downloads_days: given.number_or_off("KEEP_DOWNLOADS_DAYS", 1..=36_500)?, // 0 may mean at once, or for ever
             tls: given.server_tls()?,
+            audit_rotate_bytes: given.size("AUDIT_ROTATE_BYTES", 4096..=u64::MAX)?.expect("it has a default"),
             log_level: given.log_level()?,
         })
     }
@@ -218,6 +233,7 @@ mod tests {
         );
         assert_eq!((s.max_clients, s.max_file_size, s.min_free_bytes), (None, None, 64 << 20));
         assert_eq!((s.max_spool_bytes, s.keep_downloads_days), (100_000_000_000, None));
+        assert_eq!(s.audit_rotate_bytes, limits::AUDIT_ROTATE_BYTES);
         let seconds = [s.heartbeat, s.stall, s.stop].map(|time| time.as_secs());
         assert_eq!(seconds, [15, 60, 20]);
         assert_eq!((s.keep_transfers, s.keep_transfers_days), (10_000, Some(90)));
@@ -259,6 +275,7 @@ mod tests {
         assert_eq!(set("KEEP_TRANSFERS_DAYS", "0").keep_transfers_days, None);
         assert_eq!(set("KEEP_TRANSFERS_DAYS", "7").keep_transfers_days, Some(7));
         assert_eq!(set("KEEP_DOWNLOADS_DAYS", "30").keep_downloads_days, Some(30));
+        assert_eq!(set("AUDIT_ROTATE_BYTES", "1M").audit_rotate_bytes, 1_000_000);
         assert_eq!(set("KEEP_DOWNLOADS_DAYS", "off").keep_downloads_days, None);
         for (level, filter) in
             [("off", LevelFilter::Off), ("error", LevelFilter::Error), ("DEBUG", LevelFilter::Debug)]
@@ -310,6 +327,7 @@ mod tests {
             ("KEEP_TRANSFERS_DAYS", "90d"),
             ("KEEP_DOWNLOADS_DAYS", "0"),
             ("KEEP_DOWNLOADS_DAYS", "30d"),
+            ("AUDIT_ROTATE_BYTES", "4095"),
             ("LOG_LEVEL", "trace"),
             ("LOG_LEVEL", "loud"),
         ] {

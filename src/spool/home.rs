@@ -15,7 +15,8 @@ use rustix::fs::OFlags;
 
 use super::error::{Doing, SpoolError, at};
 
-const STATE_FOLDER: &str = ".towline";
+/// Towline's own folder in `UPLOAD_DIR`.
+pub const STATE_FOLDER: &str = ".towline";
 const LOCK: &str = "lock";
 
 /// `UPLOAD_DIR` and `.towline` in it, for this process alone.

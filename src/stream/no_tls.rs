@@ -14,12 +14,6 @@ pub const IS_BUILT_IN: bool = false;
 
 const NOT_BUILT_IN: &str = "this program was built without TLS";
 
-/// # Errors
-/// Always.
-pub fn authorities(_: &str, _: &Path) -> Result<Vec<Vec<u8>>, String> {
-    Err(NOT_BUILT_IN.to_owned())
-}
-
 /// Nothing: there is no TLS to speak of.
 pub fn words(_: &io::Error) -> Option<String> {
     None

@@ -5,6 +5,7 @@ mod changing;
 mod chaos;
 mod files;
 mod floods;
+mod hostile_frames;
 mod hostile_servers;
 mod lines;
 mod load;

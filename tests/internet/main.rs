@@ -5,6 +5,7 @@ mod downloads;
 mod frames;
 mod log;
 mod messages;
+mod probes;
 mod requests;
 mod slow;
 mod strangers;

@@ -6,6 +6,7 @@ mod clients;
 mod commands;
 mod files;
 mod limits;
+mod record;
 mod revoking;
 mod scene;
 mod scopes;

@@ -111,7 +111,15 @@ impl Client {
     fn take(&mut self, message: ToAgent, line: usize, scene: &mut Scene) {
         match message {
             ToAgent::Hello { .. } if self.kind != Kind::Node => self.register(line, scene),
-            ToAgent::DownloadRequest { request_id: id, file_key, chunk_size, attempt, max_rate: _, have } => {
+            ToAgent::DownloadRequest {
+                request_id: id,
+                file_key,
+                chunk_size,
+                attempt,
+                max_rate: _,
+                have,
+                ..
+            } => {
                 let asked = chunk_size.map_or(limits::CHUNK_BYTES, |size| size as usize);
                 let chunk = asked.clamp(limits::MIN_CHUNK_BYTES, limits::MAX_CHUNK_BYTES);
                 let (attempt, have) = (attempt.unwrap_or(1), have.unwrap_or(0));

@@ -153,6 +153,7 @@ impl Server {
                     attempt: v2.then_some(attempt),
                     max_rate: max_rate.filter(|_| v2),
                     have: Some(have).filter(|have| v2 && *have > 0),
+                    requested_by: None,
                 };
                 self.post(scene, &client, generation, message);
                 None

@@ -111,7 +111,7 @@ pub fn assert_downloads(uploads: &Path, expected: &[(&str, &str)]) {
 pub fn parts(uploads: &Path) -> Vec<PathBuf> {
     let mut found = Vec::new();
     walk(&uploads.join(".towline"), &mut found).expect("UPLOAD_DIR can be read");
-    let own = ["record.json", "lock", "control.sock"];
+    let own = ["record.json", "lock", "control.sock", "audit.jsonl"];
     found.retain(|path| !own.iter().any(|name| path.file_name().is_some_and(|found| found == *name)));
     found
 }

@@ -54,21 +54,20 @@ impl Program {
         settings: &[(&str, &str)],
         dir: &Path,
     ) -> Program {
-        let mut child = Command::new(exe)
-            .args(args)
-            .env_clear()
-            .envs(settings.iter().copied())
-            .current_dir(dir)
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()
-            .expect("the program starts");
+        let mut command = Command::new(exe);
+        command.args(args).env_clear().envs(settings.iter().copied()).current_dir(dir);
+        Program::spawn(name, command).expect("the program starts")
+    }
+
+    /// The same of a command that is made, as of another user.
+    pub fn spawn(name: &'static str, mut command: Command) -> std::io::Result<Program> {
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn()?;
         let output = Arc::new(Output::default());
         let stdout = child.stdout.take().expect("stdout is piped");
         let stderr = child.stderr.take().expect("stderr is piped");
         let readers = vec![read_lines(stdout, &output), read_lines(stderr, &output)];
-        Program { name, child, output, readers }
+        Ok(Program { name, child, output, readers })
     }
 
     /// Waits for a line that contains `part`, and returns it whole.

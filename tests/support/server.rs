@@ -41,6 +41,12 @@ impl Server {
     #[track_caller]
     pub fn start_in(home: TempDir, settings: &[(&str, &str)]) -> Server {
         let (program, uploads) = launch(&home, settings);
+        Server::of(program, uploads, home)
+    }
+
+    /// One that a test has started, when it is ready.
+    #[track_caller]
+    pub fn of(program: Program, uploads: PathBuf, home: TempDir) -> Server {
         let line = program.wait_line("Server running on port ");
         let port = line.rsplit(' ').next().and_then(|port| port.parse().ok());
         let port = port.unwrap_or_else(|| panic!("no port in {line:?}"));

@@ -12,14 +12,17 @@ use rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{Connection, ServerConfig, ServerConnection};
 use webpki::EndEntityCert;
 
-use super::files::{self, Stamp};
-use super::{Session, Stream, lock, provider, shake_hands};
+use super::{Session, Stream, files, lock, provider, shake_hands};
+use crate::keys::file::Stamp;
 use crate::limits;
 
 /// Takes TLS connections with the certificate of some files, and with that of newer ones when these have changed.
 pub struct Acceptor {
     files: Files,
+    /// Held for moments: a slow disk keeps no connection waiting.
     current: Mutex<Current>,
+    /// Who reads the files has it, and it is taken before `current`.
+    looking: Mutex<()>,
 }
 
 struct Files {
@@ -52,7 +55,7 @@ impl Acceptor {
         let files = Files { certificate, key, client_ca };
         let (stamps, config) = (files.stamps(), files.read()?);
         let current = Mutex::new(Current { config, stamps, looked: Instant::now(), is_stale: false });
-        Ok(Acceptor { files, current })
+        Ok(Acceptor { files, current, looking: Mutex::default() })
     }
 
     /// Whether clients must show a certificate.
@@ -75,37 +78,40 @@ impl Acceptor {
 
     /// Takes up what the files hold, when they have changed. What can't be used is told once, and changes nothing.
     pub fn look(&self) {
+        let _turn = lock(&self.looking);
+        let stamps = self.files.stamps();
         let mut current = lock(&self.current);
         current.looked = Instant::now();
-        let stamps = self.files.stamps();
         let is_new = stamps != current.stamps;
         if !is_new && !current.is_stale {
             return;
         }
+        drop(current);
+        let read = self.files.read();
+        let mut current = lock(&self.current);
         current.stamps = stamps;
-        match self.files.read() {
-            Ok(config) => {
-                current.config = config;
-                current.is_stale = false;
-                log::info!(
-                    "the certificate of {} has changed and is used from now on",
-                    self.files.certificate.display()
-                );
-            }
-            Err(error) => {
-                // Again at the next look: certificate and key are two files, and one of them is written first.
-                current.is_stale = true;
-                if is_new {
-                    log::error!("the certificate of before is kept: {error}");
-                }
-            }
+        // When stale, again at the next look: certificate and key are two files, and one of them is written first.
+        current.is_stale = read.is_err();
+        let read = read.map(|config| current.config = config);
+        drop(current);
+        match read {
+            Ok(()) => log::info!(
+                "the certificate of {} has changed and is used from now on",
+                self.files.certificate.display()
+            ),
+            Err(error) if is_new => log::error!("the certificate of before is kept: {error}"),
+            Err(_) => {}
         }
     }
 
     fn config(&self) -> Arc<ServerConfig> {
-        if lock(&self.current).looked.elapsed() >= limits::CERTIFICATE_LOOK_PAUSE {
-            self.look();
+        let mut current = lock(&self.current);
+        if current.looked.elapsed() < limits::CERTIFICATE_LOOK_PAUSE {
+            return current.config.clone();
         }
+        current.looked = Instant::now(); // those who come meanwhile need not look as well
+        drop(current);
+        self.look();
         lock(&self.current).config.clone()
     }
 }
@@ -115,7 +121,7 @@ impl Files {
         [Some(&self.certificate), Some(&self.key), self.client_ca.as_ref()]
             .into_iter()
             .flatten()
-            .map(|path| files::stamp(path))
+            .map(|path| Stamp::of(path))
             .collect()
     }
 

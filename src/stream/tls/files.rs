@@ -3,26 +3,12 @@
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
-use std::time::SystemTime;
 
 use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 
 use crate::limits;
-
-/// What tells that a file is still the one that was read.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) struct Stamp {
-    modified: Option<SystemTime>,
-    length: u64,
-}
-
-/// The stamp of a file as it is now; `None` when it is not there.
-pub(super) fn stamp(path: &Path) -> Option<Stamp> {
-    let metadata = std::fs::metadata(path).ok()?;
-    Some(Stamp { modified: metadata.modified().ok(), length: metadata.len() })
-}
 
 /// The certificates of a PEM file, at least one.
 pub(super) fn certificates(setting: &str, path: &Path) -> Result<Vec<CertificateDer<'static>>, String> {
@@ -46,9 +32,18 @@ pub(super) fn private_key(setting: &str, path: &Path) -> Result<PrivateKeyDer<'s
 
 /// The authorities of a PEM file, at least one.
 pub(super) fn authorities(setting: &str, path: &Path) -> Result<RootCertStore, String> {
+    as_authorities(setting, path, &certificates(setting, path)?)
+}
+
+/// These certificates of a file, each fit to be believed.
+pub(super) fn as_authorities(
+    setting: &str,
+    path: &Path,
+    certificates: &[CertificateDer<'static>],
+) -> Result<RootCertStore, String> {
     let mut roots = RootCertStore::empty();
-    for certificate in certificates(setting, path)? {
-        roots.add(certificate).map_err(|error| {
+    for certificate in certificates {
+        roots.add(certificate.clone()).map_err(|error| {
             wrong(setting, path, &format!("a certificate in it is none of an authority: {error}"))
         })?;
     }

@@ -182,8 +182,8 @@ fn shake_hands(connection: &mut Connection, socket: &TcpStream, deadline: Instan
 /// # Errors
 /// Names the setting, the file and what is wrong with it.
 pub fn authorities(setting: &str, path: &Path) -> Result<Vec<Vec<u8>>, String> {
-    files::authorities(setting, path)?;
     let certificates = files::certificates(setting, path)?;
+    files::as_authorities(setting, path, &certificates)?;
     Ok(certificates.iter().map(|certificate| certificate.to_vec()).collect())
 }
 

@@ -3,6 +3,9 @@
 //! `cargo bench --bench pulls` prints medians, and ratios of runs that follow each other. The floor is the best plain
 //! program we know for the same work: read, SHA-256, send over bare TCP; receive, SHA-256, write, fsync.
 
+#[cfg(feature = "tls")]
+mod tls;
+
 use std::fs::File;
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -27,6 +30,8 @@ fn main() {
     let hash = hash_all(File::open(&source).expect("the source")).expect("reads").0;
 
     one_pull(&folder, &source, hash);
+    #[cfg(feature = "tls")]
+    tls::one_pull(&folder, &source, hash);
     many_pulls(&folder, &source, 16);
     let sparse = folder.join("sparse");
     File::create(&sparse).and_then(|file| file.set_len(5 << 30)).expect("a sparse file");
@@ -36,7 +41,7 @@ fn main() {
 
 /// 100 MiB, request to verified and synced file, against the floor.
 fn one_pull(folder: &Path, source: &Path, hash: Sha256Hash) {
-    let server = Server::start(folder, 5);
+    let server = Server::start(folder, 5, None);
     let agent = server.agent("shop-001", source);
     let (mut floor, mut ours, mut ratios) = (Vec::new(), Vec::new(), Vec::new());
     for round in 0..=ROUNDS {
@@ -59,7 +64,7 @@ fn one_pull(folder: &Path, source: &Path, hash: Sha256Hash) {
 
 /// Many agents pulled at once: rate, and memory.
 fn many_pulls(folder: &Path, source: &Path, count: usize) {
-    let server = Server::start(folder, count);
+    let server = Server::start(folder, count, None);
     let names: Vec<String> = (1..=count).map(|number| format!("shop-{number:03}")).collect();
     let agents: Vec<Agent> = names.iter().map(|name| server.agent(name, source)).collect();
     let hash = hash_all(File::open(source).expect("the source")).expect("reads").0;
@@ -86,7 +91,7 @@ fn many_pulls(folder: &Path, source: &Path, count: usize) {
 
 /// Memory does not depend on the size of the file.
 fn large_file(folder: &Path, source: &Path) {
-    let server = Server::start(folder, 5);
+    let server = Server::start(folder, 5, None);
     let agent = server.agent("shop-001", source);
     let hash = hash_all(File::open(source).expect("the source")).expect("reads").0;
     let seconds = timed(|| server.pull("shop-001", hash));
@@ -132,21 +137,33 @@ fn hash_and_copy(mut from: impl Read, mut to: impl Write) -> io::Result<Sha256Ha
     }
 }
 
+#[cfg(feature = "tls")]
+use tls::Identity;
+/// Without TLS there is none.
+#[cfg(not(feature = "tls"))]
+enum Identity {}
+
 /// A running server.
-struct Server {
+struct Server<'a> {
     child: Child,
     port: u16,
     downloads: PathBuf,
+    own: Option<&'a Identity>,
 }
 
 /// A running agent.
 struct Agent(Child);
 
-impl Server {
-    fn start(folder: &Path, slots: usize) -> Server {
+impl<'a> Server<'a> {
+    fn start(folder: &Path, slots: usize, own: Option<&'a Identity>) -> Server<'a> {
         let downloads =
             folder.join(format!("downloads-{slots}-{:?}", Instant::now()).replace([' ', '{', '}', ':'], ""));
-        let mut child = quiet(env!("CARGO_BIN_EXE_towline-server"), folder)
+        let mut command = quiet(env!("CARGO_BIN_EXE_towline-server"), folder);
+        #[cfg(feature = "tls")]
+        if let Some(own) = own {
+            command.env("TLS_CERT", &own.files.0).env("TLS_KEY", &own.files.1);
+        }
+        let mut child = command
             .env("HOST", "127.0.0.1")
             .env("PORT", "0")
             .env("UPLOAD_DIR", &downloads)
@@ -162,12 +179,18 @@ impl Server {
             .next()
             .and_then(|port| port.parse().ok())
             .expect("Server running on port");
-        Server { child, port, downloads }
+        Server { child, port, downloads, own }
     }
 
     fn agent(&self, name: &str, source: &Path) -> Agent {
-        let child = quiet(env!("CARGO_BIN_EXE_towline-agent"), source.parent().expect("in a folder"))
-            .env("SERVER_URL", format!("ws://127.0.0.1:{}/ws", self.port))
+        let mut command = quiet(env!("CARGO_BIN_EXE_towline-agent"), source.parent().expect("in a folder"));
+        #[cfg(feature = "tls")]
+        if let Some(own) = self.own {
+            command.env("TLS_CA", &own.files.0);
+        }
+        let scheme = if self.own.is_some() { "wss" } else { "ws" };
+        let child = command
+            .env("SERVER_URL", format!("{scheme}://127.0.0.1:{}/ws", self.port))
             .env("CLIENT_ID", name)
             .env("FILE_PATH", source)
             .spawn()
@@ -189,9 +212,13 @@ impl Server {
     }
 
     fn ask(&self, method: &str, target: &str) -> String {
+        let request = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {SECRET}\r\n\r\n");
+        #[cfg(feature = "tls")]
+        if let Some(own) = self.own {
+            return tls::ask(self.port, own, &request);
+        }
         let mut socket = TcpStream::connect(("127.0.0.1", self.port)).expect("the server listens");
-        write!(socket, "{method} {target} HTTP/1.1\r\nHost: localhost\r\nx-api-key: {SECRET}\r\n\r\n")
-            .expect("sent");
+        socket.write_all(request.as_bytes()).expect("sent");
         let mut answer = String::new();
         socket.read_to_string(&mut answer).expect("an answer");
         answer
@@ -217,7 +244,7 @@ fn quiet(program: &str, folder: &Path) -> Command {
     command
 }
 
-impl Drop for Server {
+impl Drop for Server<'_> {
     fn drop(&mut self) {
         end(&mut self.child);
     }
