@@ -1,7 +1,7 @@
 //! Keys: who may dial in as which client, and which operator may do what with which client and file.
 //!
 //! [`ring`] is what `KEYS_FILE` holds, [`rights`] what an operator may, [`failures`] how long a wrong key waits for its
-//! answer: all pure. [`file`] reads and writes `KEYS_FILE`, and is the only one that touches the disk.
+//! answer: all pure. [`mod@file`] reads and writes `KEYS_FILE`, and is the only one that touches the disk.
 //!
 //! - A key is `twl_<id>_<secret>`. The id is public: it finds the key, and stands in lists and logs. The secret has
 //!   256 random bits. The file holds the SHA-256 of the whole text and nothing that leads back to it.

@@ -285,6 +285,8 @@ pub const FAILURE_FORGOTTEN: Duration = Duration::from_secs(10);
 pub const MAX_COUNTED_FAILURES: u32 = 18;
 /// Addresses whose wrong keys are counted, 64 bytes each; all others share one count.
 pub const MAX_FAILING_ADDRESSES: usize = 4096;
+/// Links from a watched name to its file, as many as the system follows.
+pub const MAX_LINKS: usize = 40;
 /// Between two looks at a file that cannot be watched.
 pub const LOOK_PAUSE: Duration = Duration::from_secs(1);
 

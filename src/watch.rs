@@ -1,8 +1,8 @@
 //! Tells when a file may have changed, by whatever means: written in place, renamed into place, removed, its mode changed,
 //! a link set to another place.
 //!
-//! On Linux it is inotify on the folders that the files are in, so a thread sleeps until something happens there. That
-//! sees nothing of what another machine does on a network file system, and nothing in a folder that takes the place of a
+//! On Linux it is inotify on the folders that the files are in, and on those of the files that they are links to, so a
+//! thread sleeps until something happens there. That sees nothing of what another machine does on a network file system, and nothing in a folder that takes the place of a
 //! watched one. Whoever must not miss a change looks now and then on an occasion of its own as well.
 
 use std::convert::Infallible;
@@ -29,9 +29,25 @@ pub fn watch(paths: &[PathBuf], mut changed: impl FnMut()) -> Infallible {
     }
 }
 
-/// The folder that a file's name is in.
-fn folder(path: &Path) -> &Path {
-    path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."))
+/// The folders where something happens when one of `paths` becomes another file: the one that its name is in, and where that
+/// is a link, the one that each further name is in, whether there is a file at the end or not.
+#[cfg(target_os = "linux")]
+fn folders(paths: &[PathBuf]) -> Vec<PathBuf> {
+    let mut folders = Vec::new();
+    for path in paths {
+        let mut path = path.to_owned();
+        for _ in 0..limits::MAX_LINKS {
+            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
+            let folder = folder.unwrap_or(Path::new("."));
+            // By its own name: that of a link stays when the link is set to another folder.
+            folders.push(folder.canonicalize().unwrap_or_else(|_| folder.to_owned()));
+            match path.read_link() {
+                Ok(target) => path = folder.join(target),
+                Err(_) => break, // no link, or nothing is there
+            }
+        }
+    }
+    folders
 }
 
 #[cfg(target_os = "linux")]
@@ -47,26 +63,31 @@ fn wait_for_events(paths: &[PathBuf], changed: &mut impl FnMut()) -> std::io::Re
         | WatchFlags::MOVE_SELF
         | WatchFlags::DELETE_SELF
         | WatchFlags::ONLYDIR;
-    let events = inotify::init(CreateFlags::CLOEXEC)?;
-    for path in paths {
-        inotify::add_watch(&events, folder(path), wanted)?;
-    }
-    changed(); // it may have happened before the watch was there
-    let mut buffer = vec![std::mem::MaybeUninit::uninit(); 16 << 10];
-    let mut reader = Reader::new(&events, &mut buffer);
+    let gone = ReadFlags::IGNORED | ReadFlags::MOVE_SELF | ReadFlags::DELETE_SELF | ReadFlags::UNMOUNT;
     loop {
-        let gone = ReadFlags::IGNORED | ReadFlags::MOVE_SELF | ReadFlags::DELETE_SELF | ReadFlags::UNMOUNT;
-        let is_gone = match reader.next() {
-            Ok(event) => event.events().intersects(gone),
-            Err(rustix::io::Errno::INTR) => continue,
-            Err(error) => return Err(error.into()),
-        };
-        if is_gone {
-            return Err(std::io::ErrorKind::NotFound.into());
+        let watched = folders(paths);
+        let events = inotify::init(CreateFlags::CLOEXEC)?;
+        for folder in &watched {
+            inotify::add_watch(&events, folder, wanted)?;
         }
-        // Once for all that has happened by now.
-        if reader.is_buffer_empty() {
-            changed();
+        changed(); // it may have happened before the watch was there
+        let mut buffer = vec![std::mem::MaybeUninit::uninit(); 16 << 10];
+        let mut reader = Reader::new(&events, &mut buffer);
+        // Until a link leads to another folder.
+        while folders(paths) == watched {
+            loop {
+                match reader.next() {
+                    Ok(event) if event.events().intersects(gone) && folders(paths) == watched => {
+                        return Err(std::io::ErrorKind::NotFound.into());
+                    }
+                    Ok(_) | Err(rustix::io::Errno::INTR) => {}
+                    Err(error) => return Err(error.into()),
+                }
+                if reader.is_buffer_empty() {
+                    break;
+                }
+            }
+            changed(); // once for all that has happened by now
         }
     }
 }
@@ -132,6 +153,22 @@ mod tests {
         becomes(&told, None);
         fs::write(dir.join("target"), "linked").unwrap();
         symlink("../target", &link).unwrap();
+        becomes(&told, Some("linked"));
+        // Where a link leads into another folder, that one counts too, and each link on the way.
+        let (three, four) = (dir.join("three"), dir.join("four"));
+        fs::create_dir(&three).unwrap();
+        fs::create_dir(&four).unwrap();
+        symlink("../four/file", three.join("link")).unwrap();
+        symlink("../three/link", two.join("new")).unwrap();
+        fs::rename(two.join("new"), &link).unwrap();
+        becomes(&told, None);
+        fs::write(four.join("file"), "far").unwrap();
+        becomes(&told, Some("far"));
+        fs::write(four.join("new"), "renamed far").unwrap();
+        fs::rename(four.join("new"), four.join("file")).unwrap();
+        becomes(&told, Some("renamed far"));
+        symlink("../target", three.join("new")).unwrap();
+        fs::rename(three.join("new"), three.join("link")).unwrap();
         becomes(&told, Some("linked"));
         // A folder that goes and comes back is watched again.
         fs::remove_dir_all(&one).unwrap();

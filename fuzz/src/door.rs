@@ -113,6 +113,9 @@ fn check_relayed(head: &Head, key: Option<&str>) {
     for gone in ["transfer-encoding", "te", "trailer", "upgrade", "expect", "forwarded", "x-forwarded-for"] {
         assert!(one(gone).is_empty(), "{gone}");
     }
+    for key in ["x-api-key", "authorization"] {
+        assert!(one(key).is_empty(), "{key}");
+    }
     let sent =
         |(name, value): &(&str, &str)| head.headers.iter().any(|(n, v)| n == name && v == value.as_bytes());
     let ours = 3 + usize::from(key.is_some());

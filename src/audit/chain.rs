@@ -251,7 +251,7 @@ impl Chain {
         if let Some(last) = self.last {
             log::info!("{} is full, audit head seq={} hash={}", old.display(), last.seq, last.hash);
         }
-        self.full.extend(self.open.take().map(|open| open.file));
+        self.full.extend(self.open.take().map(|open| open.file.clone()));
         self.open_file(time)
     }
 }

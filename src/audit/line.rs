@@ -74,7 +74,7 @@ pub fn hash(line: &[u8]) -> Sha256Hash {
     hasher.hash()
 }
 
-/// Reads a line, without its line feed; nothing when it is none that [`line`] could have written.
+/// Reads a line, without its line feed; nothing when it is none that [`line()`] could have written.
 pub fn read(line: &[u8]) -> Option<Head<'_>> {
     let text = std::str::from_utf8(line).ok()?;
     let (seq, rest) = number(text.strip_prefix("{\"seq\":")?)?;

@@ -26,8 +26,10 @@ pub const PEER_HEADER: &str = "x-towline-peer";
 pub const KEY_HEADER: &str = "x-towline-key";
 
 /// Headers that end here: those about the caller's connection (RFC 9110, section 7.6.1), those that we have
-/// answered ourselves, and what a caller says about its address.
-const NOT_RELAYED: [&str; 16] = [
+/// answered ourselves, keys, which have been looked at by now, and what a caller says about its address.
+const NOT_RELAYED: [&str; 18] = [
+    "x-api-key",
+    "authorization",
     "connection",
     "keep-alive",
     "te",

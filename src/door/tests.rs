@@ -142,13 +142,13 @@ fn requests_arrive_rebuilt() {
     with_door(8, PATIENCE, |door| {
         let got = door.echo(
             b"POST /a%20b?c=d HTTP/1.1\r\nHost: h\r\nX-Api-Key: k\r\nConnection: keep-alive, X-Hop\r\nX-Hop: 1\r\n\
-              Keep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\nProxy-Authorization: p\r\nX-Forwarded-For: 6.6.6.6\r\n\
+              Accept: a\r\nAuthorization: Bearer k\r\nKeep-Alive: 5\r\nTE: trailers\r\nUpgrade: h2c\r\nProxy-Authorization: p\r\nX-Forwarded-For: 6.6.6.6\r\n\
               X-Towline-Peer: 6.6.6.6:6\r\nX-Towline-Key: a1\r\nContent-Length: 5\r\n\r\nhelloGET /next HTTP/1.1\r\nHost: h\r\n\r\n",
         );
         assert_eq!((&got["method"], &got["url"]), (&json!("POST"), &json!("/a%20b?c=d")));
         assert_eq!(got["body"], "hello");
         let headers: Vec<&str> = got["headers"].as_array().unwrap().iter().flat_map(Value::as_str).collect();
-        assert_eq!(headers[..2], ["Host: h", "X-Api-Key: k"]);
+        assert_eq!(headers[..2], ["Host: h", "Accept: a"]);
         assert!(headers[2].starts_with("x-towline-peer: 127.0.0.1:"), "{headers:?}");
         assert_eq!(headers[3..], ["Connection: close", "Content-Length: 5"]);
 

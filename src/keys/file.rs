@@ -42,6 +42,11 @@ impl KeysError {
     pub fn is_missing(&self) -> bool {
         matches!(&self.why, Why::Io { doing: "open", error } if error.kind() == io::ErrorKind::NotFound)
     }
+
+    /// Whether the same file may be read well the next time: it is not the file that is bad.
+    pub fn may_pass(&self) -> bool {
+        matches!(self.why, Why::Io { .. }) && !self.is_missing()
+    }
 }
 
 impl fmt::Display for KeysError {
@@ -159,14 +164,9 @@ fn lock(path: &Path, owner: Option<(u32, u32)>) -> Result<File, KeysError> {
     let path = &beside(path, ".lock");
     let doing = |error| KeysError { path: path.clone(), why: Why::Io { doing: "lock", error } };
     let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits() as i32;
-    let open = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(0o600)
-        .custom_flags(flags)
-        .open(path);
-    let file = open.map_err(doing)?;
+    let mut open = OpenOptions::new();
+    open.write(true).create(true).truncate(false).mode(0o600).custom_flags(flags);
+    let file = open.open(path).map_err(doing)?;
     give(&file, owner).map_err(doing)?;
     let deadline = Instant::now() + limits::KEYS_LOCK_TIME;
     loop {
@@ -200,21 +200,20 @@ fn write(path: &Path, ring: &Ring, owner: Option<(u32, u32)>) -> Result<(), Keys
 }
 
 fn write_new(new: &Path, text: &[u8], owner: Option<(u32, u32)>) -> io::Result<()> {
-    match fs::remove_file(new) {
-        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
-        _ => {} // one that was killed in the middle left it: we have the lock
-    }
+    // One that was killed in the middle may have left it; we have the lock.
+    fs::remove_file(new).or_else(|e| if e.kind() == io::ErrorKind::NotFound { Ok(()) } else { Err(e) })?;
     let mut file = OpenOptions::new().write(true).create_new(true).mode(0o600).open(new)?;
     give(&file, owner)?;
     file.write_all(text)?;
     file.sync_all()
 }
 
-/// Gives `file` to the owner of the file of keys: root may change the keys of a server that runs as another user.
+/// Gives `file` to the owner of the file of keys: root may change the keys of a server that runs as another user. That user
+/// may have made it another name of a file that is not its own: such a one is not given away.
 fn give(file: &File, owner: Option<(u32, u32)>) -> io::Result<()> {
     let Some((uid, gid)) = owner else { return Ok(()) };
     let found = file.metadata()?;
-    if (found.uid(), found.gid()) == (uid, gid) {
+    if (found.uid(), found.gid()) == (uid, gid) || found.nlink() != 1 {
         return Ok(());
     }
     rustix::fs::fchown(file, Some(Uid::from_raw(uid)), Some(Gid::from_raw(gid))).map_err(io::Error::from)
@@ -257,8 +256,7 @@ mod tests {
     fn add(path: &Path, number: u8) {
         let new = NewKey::from_random([number; 6], [number; 32]);
         let owner = Owner::Client(format!("shop-{number}").parse().unwrap());
-        let added = edit(path, |ring| Ok::<_, Infallible>(ring.add(&new, owner, 7))).unwrap();
-        assert_eq!(added, Ok(true));
+        assert_eq!(edit(path, |ring| Ok::<_, Infallible>(ring.add(&new, owner, 7))).unwrap(), Ok(true));
     }
 
     fn told(path: &Path) -> String {

@@ -8,11 +8,12 @@ use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
 use super::{Link, Server};
 use crate::keys::failures::Failures;
-use crate::keys::file::{self, Stamp};
+use crate::keys::file::{self, KeysError, Stamp};
 use crate::keys::{KeyId, Operator, Ring};
 use crate::limits;
 use crate::line::close;
@@ -43,6 +44,8 @@ struct Seen {
     /// A later change would have another stamp.
     is_settled: bool,
     trouble: Option<String>,
+    /// The trouble is not with the file: nothing will tell that it is over.
+    may_pass: bool,
 }
 
 /// The key that a client dialled in with; nothing when that is `AUTH_SECRET`.
@@ -67,7 +70,7 @@ impl Gate {
                     format!("KEYS_FILE: {error}{}", if error.is_missing() { missing } else { "" })
                 })?;
                 log::info!("{} keys in {}", ring.keys().len(), path.display());
-                let seen = Mutex::new(Seen { stamp, is_settled: false, trouble: None });
+                let seen = Mutex::new(Seen { stamp, is_settled: false, trouble: None, may_pass: false });
                 Doors::Keys { path: path.clone(), ring: Mutex::new(ring.into()), seen }
             }
         };
@@ -128,12 +131,14 @@ impl Gate {
         // Before it is read: what changes in between is seen the next time.
         let stamp = Stamp::of(path);
         let is_touched = stamp != seen.stamp;
-        if !is_touched && seen.is_settled {
+        if !is_touched && seen.is_settled && !seen.may_pass {
             return false;
         }
         seen.stamp = stamp;
         seen.is_settled = stamp.is_none_or(|stamp| stamp.is_settled(SystemTime::now()));
-        match file::load(path) {
+        let loaded = file::load(path);
+        seen.may_pass = loaded.as_ref().is_err_and(KeysError::may_pass);
+        match loaded {
             Ok(new) => {
                 if seen.trouble.take().is_some() {
                     log::info!("{} is good again", path.display());
@@ -156,6 +161,11 @@ impl Gate {
         }
     }
 
+    /// Whether the file could not be read for a reason that may pass without any change to it.
+    fn must_look_again(&self) -> bool {
+        matches!(&self.doors, Doors::Keys { seen, .. } if lock(seen).may_pass)
+    }
+
     /// A key was wrong: how long the answer is to be held back.
     pub(super) fn hold_for(&self, peer: SocketAddr) -> Duration {
         lock(&self.failures).note(peer.ip(), Instant::now())
@@ -174,20 +184,33 @@ impl Gate {
 impl Server {
     /// What stands for the operator whose key this is.
     pub(super) fn admit_operator(&self, candidate: &str) -> Option<String> {
-        let found = self.gate.check_operator(candidate);
-        found.or_else(|| self.look_at_keys().then(|| self.gate.check_operator(candidate))?)
+        self.gate.check_operator(candidate).or_else(|| {
+            self.look_at_keys();
+            // Also when it was another thread that has seen the change.
+            self.gate.check_operator(candidate)
+        })
     }
 
     /// The key, when it is one of this client's.
     pub(super) fn admit_client(&self, candidate: &str, client: &ClientId) -> Option<LineKey> {
-        let found = self.gate.check_client(candidate, client);
-        found.or_else(|| self.look_at_keys().then(|| self.gate.check_client(candidate, client))?)
+        self.gate.check_client(candidate, client).or_else(|| {
+            self.look_at_keys();
+            self.gate.check_client(candidate, client)
+        })
     }
 
-    /// Reads the keys again when their file has been touched, and ends the lines of those that are no more; returns whether there was a change.
-    pub(super) fn look_at_keys(&self) -> bool {
-        let has_changed = self.gate.look();
-        if has_changed {
+    /// Follows the file of keys, whenever something may have happened to it.
+    pub(super) fn follow_keys(&self) {
+        self.look_at_keys();
+        while self.gate.must_look_again() {
+            thread::sleep(limits::LOOK_PAUSE);
+            self.look_at_keys();
+        }
+    }
+
+    /// Reads the keys again when their file has been touched, and ends the lines of those that are no more.
+    fn look_at_keys(&self) {
+        if self.gate.look() {
             let is_over = |(client, link): &(&ClientId, &Link)| !self.gate.lets_stay(client, &link.key);
             let over: Vec<(ClientId, Link)> = {
                 let state = self.lock();
@@ -196,7 +219,6 @@ impl Server {
             };
             over.into_iter().for_each(|(client, link)| end_revoked(&client, &link));
         }
-        has_changed
     }
 
     /// Whether the line of a client that has just been let in may stay: its key may have been revoked before the line was

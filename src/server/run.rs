@@ -99,10 +99,7 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     }
     if let Some(path) = server.gate.file() {
         let (paths, keeper) = (vec![path.to_owned()], server.clone());
-        let look = move || {
-            keeper.look_at_keys();
-        };
-        let watch = move || match watch::watch(&paths, look) {};
+        let watch = move || match watch::watch(&paths, || keeper.follow_keys()) {};
         spawn("watch keys", watch)?;
     }
     let (control, socket) = control;

@@ -19,6 +19,7 @@ use crate::door::head::Head;
 use crate::door::query::{parse_query, split_target};
 use crate::door::reply::refuse;
 use crate::hub::Contested;
+use crate::keys::without_keys;
 use crate::limits;
 use crate::line::{Keeping, Line, Probe, handshake, http};
 use crate::names::{ClientId, printable};
@@ -112,7 +113,10 @@ fn authorize(server: &Server, head: &Head) -> Result<(ClientId, LineKey), No> {
         query.iter().filter(|(key, _)| key == name).map(|(_, value)| value.as_str()).collect()
     };
     let client: ClientId = match values("clientId")[..] {
-        [client] => client.parse().map_err(|why| bad(format!("clientId {}: {why}", printable(client))))?,
+        [client] => client.parse().map_err(|why| {
+            // A key, put there by mistake, must not come into logs.
+            bad(format!("clientId {}: {why}", printable(&without_keys(client))))
+        })?,
         [] => return Err(bad("clientId is missing".to_owned())),
         _ => return Err(bad("clientId stands there more than once".to_owned())),
     };

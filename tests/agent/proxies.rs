@@ -2,9 +2,13 @@
 
 use std::io::Write;
 use std::net::{Shutdown, TcpStream};
+#[cfg(feature = "tls")]
+use std::path::Path;
 use std::time::{Duration, Instant};
 
 use crate::support::agent::Agent;
+#[cfg(feature = "tls")]
+use crate::support::authority::Authority;
 use crate::support::connect_proxy::{ScriptedProxy, TinyProxy};
 use crate::support::files::random_file;
 use crate::support::server::Server;
@@ -45,6 +49,22 @@ fn a_file_is_pulled_through_a_proxy() {
     }
     let connect = format!("CONNECT 127.0.0.1:{} HTTP/1.1", server.port);
     proxy.program.wait_nth_line(&connect, 2);
+}
+
+/// The proxy sees where the line goes, and nothing of what is said on it; the server proves its own name through it.
+#[test]
+#[cfg(feature = "tls")]
+fn a_file_is_pulled_by_tls_through_a_proxy() {
+    let authority = Authority::new();
+    let own = authority.server(&["127.0.0.1"]);
+    let settings = [("TLS_CERT", own.certificate.as_str()), ("TLS_KEY", own.key.as_str())];
+    let server = Server::start_secure(Path::new(authority.ca()), &settings);
+    let proxy = TinyProxy::start("BasicAuth me hunter2");
+    let through = proxy.url("me:hunter2@");
+    let agent = pulls(&server, &server.url(), &[("HTTPS_PROXY", &through), ("TLS_CA", authority.ca())]);
+    agent.program.wait_line(&format!("connected to {} through proxy 127.0.0.1:{}", server.url(), proxy.port));
+    proxy.program.wait_line(&format!("CONNECT 127.0.0.1:{} HTTP/1.1", server.port));
+    server.program.wait_line("tls=TLSv1.3");
 }
 
 #[test]

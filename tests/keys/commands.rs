@@ -1,7 +1,8 @@
 //! `towline-server keys …`, and the file that it keeps.
 
 use std::fs;
-use std::os::unix::fs::PermissionsExt;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::path::Path;
 use std::process::{Command, Stdio};
 use std::thread;
 
@@ -11,6 +12,9 @@ use crate::scene::{Keys, SERVER, command, id_of};
 use crate::support::program::Program;
 use crate::support::server::SECRET;
 use crate::support::temp::TempDir;
+
+/// Debian's `nobody`; any number that owns nothing would do.
+const NOBODY: u32 = 65_534;
 
 fn told(output: &std::process::Output) -> (Option<i32>, String, String) {
     let text = |bytes: &[u8]| String::from_utf8(bytes.to_vec()).unwrap();
@@ -184,4 +188,24 @@ fn a_server_does_not_start_with_keys_that_it_cannot_trust() {
     starts("`towline-server keys add` makes it");
     fs::create_dir(&path).unwrap();
     starts("not a regular file");
+}
+
+#[test]
+fn a_lock_that_is_another_name_of_a_file_of_root_stays_with_root() {
+    let keys = Keys::new();
+    keys.client("shop-001");
+    if let Err(error) = chown(keys.path(), Some(NOBODY), Some(NOBODY)) {
+        return eprintln!("SKIPPED: only root can give files away: {error}");
+    }
+    let (lock, victim) = (keys.home.join("keys.json.lock"), keys.home.join("victim"));
+    let owner = |path: &Path| fs::metadata(path).unwrap().uid();
+    let before = owner(&lock);
+    keys.client("shop-002");
+    assert_eq!((owner(&lock), owner(&keys.path())), (NOBODY, NOBODY));
+
+    fs::remove_file(&lock).unwrap();
+    fs::write(&victim, "not the server's").unwrap();
+    fs::hard_link(&victim, &lock).unwrap();
+    keys.client("shop-003");
+    assert_eq!((owner(&victim), owner(&keys.path())), (before, NOBODY));
 }

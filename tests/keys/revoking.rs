@@ -5,6 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
+use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 use serde_json::json;
 
 use crate::scene::{Keys, SERVER, call, dial, id_of, shop};
@@ -163,6 +164,44 @@ fn a_change_by_hand_counts_however_it_is_made() {
     fs::rename(keys.home.join("link"), keys.path()).unwrap();
     ends_at_once(&mut lines[2], Instant::now());
     server.get("/clients").expect(200);
+}
+
+#[test]
+fn a_key_is_revoked_behind_a_link_into_another_folder() {
+    let keys = Keys::new();
+    let one = keys.client("shop-001");
+    let far = keys.home.join("far");
+    fs::create_dir(&far).unwrap();
+    fs::rename(keys.path(), far.join("real.json")).unwrap();
+    std::os::unix::fs::symlink("far/real.json", keys.path()).unwrap();
+    let server = keys.server(&[]);
+    let mut revoked = line(&server, "shop-001", &one);
+
+    keys.done(&["revoke", id_of(&one)]);
+
+    ends_at_once(&mut revoked, Instant::now());
+}
+
+#[test]
+fn a_file_that_can_not_be_read_for_a_while_is_read_again() {
+    let keys = Keys::new();
+    let one = keys.client("shop-001");
+    let server = keys.server(&[]);
+    let mut revoked = line(&server, "shop-001", &one);
+    let pid = Pid::from_raw(server.program.id() as i32);
+    let limit = getrlimit(Resource::Nofile);
+    let set = |current| prlimit(pid, Resource::Nofile, Rlimit { current, ..limit }).unwrap();
+    let before = set(Some(1)); // no descriptor more
+    keys.done(&["revoke", id_of(&one)]);
+    server.program.wait_line("Too many open files (os error 24); the keys of before stay valid");
+
+    set(before.current);
+
+    let (closed, _) = revoked.read_to_end(SOON); // and nobody else has dialled or asked
+    assert!(closed, "the line was left open");
+    server.program.wait_line("is good again");
+    let told = server.program.output().matches("the keys of before").count();
+    assert!(told <= 2, "once for each state of the file, not with each look: {told}");
 }
 
 #[test]

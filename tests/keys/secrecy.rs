@@ -52,6 +52,13 @@ fn keys_are_nowhere() {
     call(&server, &nightly, "POST", "/download/till-1", Some(&json!({"fileKey": "db"})))
         .expect_error(403, "forbidden");
     call(&server, &nightly, "GET", &format!("/clients/{nightly}"), None).expect_error(400, "bad request");
+    // In a wrong place by mistake, with a key and without one: both are put on record.
+    for key in [&nightly, ""] {
+        let status = call(&server, key, "POST", &format!("/download/{nightly}"), None).status;
+        assert_eq!(status, if key.is_empty() { 401 } else { 400 });
+    }
+    assert_eq!(dial(&server, &nightly, &nightly), 400);
+    assert_eq!(dial(&server, &shop_key, ""), 400);
     let pulled =
         call(&server, &nightly, "POST", "/download/shop-001", Some(&json!({"fileKey": "logs/today.log"})));
     server.assert_verified(&id(&pulled.expect(202)), b"logs/today.log");
