@@ -224,7 +224,7 @@ fn an_agent_that_is_started_again_at_once_is_not_taken_for_a_second_one() {
 
         next.program.wait_line("connected");
         let printed = next.program.output();
-        assert!(!printed.contains("409"), "{printed}");
+        assert!(!printed.contains("refused with 409"), "{printed}");
         agent = next;
     }
     server.delete(&format!("/transfers/{id}")).expect(200);
