@@ -17,6 +17,7 @@ use super::control_socket::ControlSocket;
 use super::head::{Head, HeadError, bad_request, refused};
 use super::{read_before, reply};
 use crate::limits;
+use crate::names::printable;
 use crate::stream::Stream;
 
 /// Where the control plane finds the caller's address, as `ip:port`. A caller's own header of this name is dropped.
@@ -149,7 +150,7 @@ pub fn rebuild(head: &Head, body: &[u8], caller: &Relayed) -> Result<Vec<u8>, He
             continue;
         }
         if !value.is_ascii() {
-            return Err(bad_request(format!("the value of the header {name} must be ASCII")));
+            return Err(bad_request(format!("the value of the header {} must be ASCII", printable(name))));
         }
         request.extend([name.as_bytes(), b": ", value, b"\r\n"].concat());
     }
