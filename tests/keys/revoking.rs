@@ -99,6 +99,9 @@ fn after_a_rotation_both_keys_are_valid_until_the_old_one_is_revoked() {
     // The same client, which has a line already that answers to nothing: it gives way.
     assert_eq!(dial(&server, "shop-001", &new), 101);
     assert!(on_old.read_to_end(SOON).0);
+    eventually("the one that gave way and the one that dialled are gone", || {
+        server.clients().is_empty().then_some(())
+    });
 
     let mut on_new = line(&server, "shop-001", &new);
     for key in [&old, &nightly] {
