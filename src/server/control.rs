@@ -1,5 +1,5 @@
-//! The control plane: one thread that takes requests from tiny_http, routes them and answers. It never waits: a
-//! caller that wants to is parked, one that takes a file or asks for many transfers gets a thread of its own.
+//! The control plane: one thread that takes requests from tiny_http, routes them and answers. It waits for
+//! nobody, and for the disk only while a line of the audit log is written: a caller that wants to is parked, one that takes a file or asks for many transfers gets a thread of its own.
 
 use std::io::Read;
 use std::sync::Arc;
