@@ -13,6 +13,7 @@ mod floor;
 mod many;
 mod one;
 mod site;
+mod small;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[cfg(feature = "tls")]
@@ -29,6 +30,7 @@ const PARTS: &[Part] = &[
     #[cfg(feature = "tls")]
     ("tls", "one pull over wss://, against the same cipher alone", tls::run),
     ("many", "16 and 64 pulls at once: rate, fairness, a small file among them, memory", many::run),
+    ("small", "pulls of 1 KiB files: how many a second, how long one takes to begin", small::run),
 ];
 
 fn main() -> ExitCode {

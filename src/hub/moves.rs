@@ -63,6 +63,11 @@ impl Hub {
         }
     }
 
+    /// Whether this attempt is under way: nobody has ended it.
+    pub fn is_receiving(&self, id: RequestId, attempt: u32) -> bool {
+        self.transfers.get(&id).is_some_and(|entry| is_at(entry, attempt, &[Status::Receiving]))
+    }
+
     /// `bytes` more of the file are here, for which `on_wire` bytes went over the line, either way.
     pub fn covered(&mut self, id: RequestId, attempt: u32, bytes: u64, on_wire: u64) {
         if let Some(entry) = self.transfers.get_mut(&id)

@@ -135,7 +135,7 @@ impl<'s> Session<'s> {
         let (pieces_in, pieces) = bounded(limits::WRITER_QUEUE_CHUNKS);
         let (client, outbox, pulse) =
             (self.client.clone(), self.line.outbox().clone(), self.line.pulse().clone());
-        let writer = Writer { server, client, id, attempt, pieces, stop, outbox, pulse };
+        let writer = Writer { server, client, id, attempt, size, pieces, stop, outbox, pulse };
         let name = format!("write {}", self.client);
         let builder = thread::Builder::new().name(name).stack_size(limits::SMALL_STACK);
         match builder.spawn_scoped(scope, move || writer.run(part)) {
@@ -193,7 +193,8 @@ impl Server {
     /// The part of an attempt that has just begun.
     fn part(&self, id: RequestId) -> Result<Part, Failure> {
         let held = self.ask(|hub| hub.held(id));
-        let _turn = self.saving(id); // whoever gives up parts looks whether this one is in use
+        let ids = [id];
+        let _turn = self.saving.turn(&ids); // whoever gives up parts looks whether this one is in use
         self.spool.part(id, &held).map_err(|error| {
             log::error!("transfer {id}: {error}");
             error.failure()

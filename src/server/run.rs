@@ -1,5 +1,6 @@
 //! Starting the server: what must be there, the threads, and the two lines that say it is ready.
 
+use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
@@ -7,9 +8,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, bounded};
 use tiny_http::Request;
 
+use super::disk::Saving;
 use super::gate::Gate;
+use super::orders::{self, Wish};
 use super::parked::Parked;
 use super::replies::{self, Answer};
 use super::room::{Room, room};
@@ -22,9 +26,9 @@ use crate::door::listener::{Admission, Listener, raise_descriptor_limit};
 use crate::door::query::split_target;
 use crate::door::{head, reply};
 use crate::exit::Exit;
-use crate::hub::{Config, Hub};
+use crate::hub::{Action, Config, Hub};
 use crate::limits;
-use crate::names::printable;
+use crate::names::{RequestId, printable};
 use crate::program;
 use crate::settings::ServerSettings;
 use crate::signals;
@@ -83,7 +87,8 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let ws_path = settings.ws_path.clone();
     let audit = Log::new(&spool.state_dir().join(audit::SERVERS), settings.audit_rotate_bytes)
         .map_err(|error| format!("no audit log: {error}"))?;
-    let server = Arc::new(Server::new(settings, gate, spool, audit, tls, room));
+    let (orders_in, orders) = bounded(limits::MAX_RELAYED);
+    let server = Arc::new(Server::new(settings, gate, spool, audit, tls, room, orders_in));
     server.audit(&Event::ServerStarted { version: env!("CARGO_PKG_VERSION"), port });
     server.audit.log_head();
     server.warn_of_a_full_disk();
@@ -91,6 +96,8 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     program::warn_of_root("it needs to write UPLOAD_DIR and to read its own files");
     server.recover();
 
+    let taker = server.clone();
+    spawn("orders", move || orders::take_orders(&taker, &orders))?;
     let keeper = server.clone();
     spawn("timekeeper", move || keeper.keep_time())?;
     if let Some(days) = server.settings.keep_downloads_days {
@@ -228,6 +235,7 @@ impl Server {
         audit: Log,
         tls: Option<Acceptor>,
         room: Room,
+        orders: Sender<(Wish, Request)>,
     ) -> Server {
         let hub = Hub::new(Config {
             max_concurrent: settings.max_concurrent_transfers,
@@ -258,8 +266,9 @@ impl Server {
             state: Mutex::new(state),
             earlier: Condvar::new(),
             event: Condvar::new(),
-            saving: std::array::from_fn(|_| Mutex::new(())),
+            saving: Saving::default(),
             threads: Arc::default(),
+            orders,
             refused: Refused::default(),
             relays: Admission::new(room.relays),
             probes: Admission::new(limits::MAX_PROBES),
@@ -294,18 +303,28 @@ impl Server {
             found.len(),
             found.len() - ended - queued
         );
+        let mut outdated = BTreeSet::new();
         for Recovered { record, part, is_saved } in found {
             let id = record.transfer.request_id;
             let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
-            self.act(|hub, now| hub.restore(record, part, why, now));
+            self.act(|hub, now| {
+                let (saves, others): (Vec<Action>, _) = hub
+                    .restore(record, part, why, now)
+                    .into_iter()
+                    .partition(|action| matches!(action, Action::Save(_)));
+                outdated.extend((!saves.is_empty()).then_some(id));
+                others
+            });
             if !is_saved {
                 // It was published and not told of when the last run ended.
                 if let Some(transfer) = self.ask(|hub| hub.transfer(id).cloned()) {
                     self.audit(&Event::ended(&transfer));
                 }
-                self.keep_saved(id);
+                outdated.insert(id);
             }
         }
+        let outdated: Vec<RequestId> = outdated.into_iter().collect();
+        outdated.chunks(limits::SAVES_TOGETHER).for_each(|ids| self.keep_all_saved(ids));
     }
 
     /// The largest message that a client may send, in bytes.
