@@ -10,6 +10,7 @@
 //! other.
 
 mod floor;
+mod growth;
 mod many;
 mod one;
 mod site;
@@ -31,6 +32,11 @@ const PARTS: &[Part] = &[
     ("tls", "one pull over wss://, against the same cipher alone", tls::run),
     ("many", "16 and 64 pulls at once: rate, fairness, a small file among them, memory", many::run),
     ("small", "pulls of 1 KiB files: how many a second, how long one takes to begin", small::run),
+    (
+        "growth",
+        "1 MB to 10 GB, 1 to 256 pulls at once, 1 to 10,000 clients, 1 to 100,000 records",
+        growth::run,
+    ),
 ];
 
 fn main() -> ExitCode {

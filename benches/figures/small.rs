@@ -111,7 +111,7 @@ fn ask(server: &Server, name: &str, file: usize) {
 }
 
 /// A transfer as they are.
-fn pattern() -> Transfer {
+pub fn pattern() -> Transfer {
     let text = r#"{"requestId":"5207f011-b9cf-4128-9058-5196a78c5f81","clientId":"shop-001","fileKey":"files/1000",
         "batchId":null,"status":"completed","filename":"a.bin","outPath":"/srv/towline/downloads/a.bin","sourceName":"1000",
         "size":1024,"bytes":1024,"bytesOnWire":1024,"sha256":"be68b4ac9a60a6dd2e6c5c4aba9a59842321046c0875817ad98babf6219f649d",
