@@ -46,5 +46,6 @@ pub mod shares;
 pub mod signals;
 pub mod spool;
 pub mod stream;
+pub mod threads;
 pub mod transfer;
 pub mod watch;

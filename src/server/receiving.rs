@@ -4,7 +4,7 @@
 //! channel stops the session's reading, and TCP stops the agent; while it waits so, the client counts as alive.
 
 use std::convert::Infallible;
-use std::thread::{self, Scope};
+use std::thread::Scope;
 use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError, bounded};
@@ -19,6 +19,7 @@ use crate::line::Bytes;
 use crate::names::{RequestId, printable};
 use crate::protocol::{Dialect, Ends, Violation};
 use crate::spool::Part;
+use crate::threads;
 use crate::transfer::{Failure, FailureCode};
 
 /// A transfer that this session is receiving, or has just asked for.
@@ -137,8 +138,7 @@ impl<'s> Session<'s> {
             (self.client.clone(), self.line.outbox().clone(), self.line.pulse().clone());
         let writer = Writer { server, client, id, attempt, pieces, stop, outbox, pulse };
         let name = format!("write {}", self.client);
-        let builder = thread::Builder::new().name(name).stack_size(limits::SMALL_STACK);
-        match builder.spawn_scoped(scope, move || writer.run(part)) {
+        match threads::spawn_scoped(scope, name, limits::SMALL_STACK, move || writer.run(part)) {
             Ok(_joined_by_the_scope) => {
                 self.running.get_mut(&id).expect("it is running").writer = Some(pieces_in);
             }
