@@ -24,6 +24,8 @@ pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub const MAX_CHUNK_BYTES: usize = 4 << 20;
 /// Payload of a chunk, unless `CHUNK_SIZE` is set (v1's default). Larger gains a few percent, and costs memory: a line's read buffer keeps the size of the largest message that it saw; and delay: what is posted waits behind a chunk.
 pub const CHUNK_BYTES: usize = 64 << 10;
+/// Smaller files are not compressed unless that is wished for always: a connection sends so much before it waits for the other side (ten packets, RFC 6928), and a pull of a small file is over before compressing it has gained anything.
+pub const MIN_COMPRESSED_FILE: u64 = 16 << 10;
 /// The smallest chunk that may be asked for; below it the header outweighs the payload.
 pub const MIN_CHUNK_BYTES: usize = 1 << 10;
 /// Header of a chunk: ours has 150 bytes, a v1 client's may be padded.

@@ -10,6 +10,7 @@ mod files;
 mod journal;
 mod listings;
 mod owner;
+mod packing;
 mod sender;
 mod session;
 mod stop;

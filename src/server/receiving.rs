@@ -50,6 +50,7 @@ impl<'s> Session<'s> {
         match running.inbound.step(event) {
             Ok(Action::Begin { source_name, size }) => self.begin(id, source_name, size, scope),
             Ok(Action::Store) => self.hand_over(id, Piece::Payload(payload)),
+            Ok(Action::Decompress { length }) => self.hand_over(id, Piece::Compressed { payload, length }),
             Ok(Action::Keep { length }) => self.hand_over(id, Piece::Keep { length }),
             Ok(Action::TellBlocks { from, count }) => self.hand_over(id, Piece::AskBlocks { from, count }),
             Ok(Action::TellPages { blocks }) => self.hand_over(id, Piece::AskPages { blocks }),
@@ -73,13 +74,15 @@ impl<'s> Session<'s> {
         let (client, generation) = (&self.client, self.generation);
         let asked = self.server.ask(|hub| {
             let dialect = hub.line_of(client).and_then(|(_, dialect)| dialect);
-            (hub.expected(client, generation, id), dialect, hub.held(id).bytes())
+            let compressed = self.server.most_compressed(hub, client);
+            (hub.expected(client, generation, id), dialect, hub.held(id).bytes(), compressed)
         });
         match asked {
-            (Expected::Attempt(attempt), dialect, have) => {
+            (Expected::Attempt(attempt), dialect, have, compressed) => {
                 self.sweep();
                 let max_size = self.server.settings.max_file_size.unwrap_or(u64::MAX);
-                let inbound = Inbound::new(attempt, dialect.unwrap_or(Dialect::V1), max_size, have);
+                let inbound =
+                    Inbound::new(attempt, dialect.unwrap_or(Dialect::V1), max_size, have, compressed);
                 self.running.insert(id, Running { inbound, attempt, writer: None });
                 Ok(true)
             }

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, TryRecvError, select};
 
 use super::Server;
 use crate::blocks::{BlockHash, write_hashes};
+use crate::compression::Decompressor;
 use crate::hub::Begun;
 use crate::limits;
 use crate::line::{Bytes, Outbox, Pulse};
@@ -24,6 +25,8 @@ use crate::transfer::{Failure, FailureCode};
 pub(super) enum Piece {
     /// More of the file.
     Payload(Bytes),
+    /// The same, compressed: it states that it holds so many bytes.
+    Compressed { payload: Bytes, length: u64 },
     /// More of the file, which is here.
     Keep { length: u64 },
     /// What are the hashes of these blocks?
@@ -84,6 +87,7 @@ impl Writer<'_> {
     }
 
     fn receive(&self, part: &mut Part) -> Ending {
+        let mut decompressor = Decompressor::default();
         loop {
             let piece = match self.next() {
                 Ok(piece) => piece,
@@ -91,10 +95,25 @@ impl Writer<'_> {
             };
             match piece {
                 Some(Piece::Payload(payload)) => {
+                    decompressor.end_frame();
                     if let Err(error) = part.store(&payload) {
                         return Ending::Failed(self.disk_failure(&error));
                     }
                     self.covered(payload.len(), payload.len());
+                }
+                Some(Piece::Compressed { payload, length }) => {
+                    let chunk = match decompressor.decompress(&payload, length as usize) {
+                        Ok(chunk) => chunk,
+                        // Bytes that were damaged on the way, most likely: plain ones would have another hash.
+                        Err(violation) => {
+                            let failure = Failure::new(FailureCode::ChecksumMismatch, violation.to_string());
+                            return Ending::Failed(failure);
+                        }
+                    };
+                    if let Err(error) = part.store(chunk) {
+                        return Ending::Failed(self.disk_failure(&error));
+                    }
+                    self.covered(chunk.len(), payload.len());
                 }
                 Some(Piece::Keep { length }) => match part.keep(length) {
                     Ok(()) => self.covered(length as usize, 0),
