@@ -24,6 +24,8 @@ pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub const MAX_CHUNK_BYTES: usize = 4 << 20;
 /// Payload of a chunk, unless `CHUNK_SIZE` is set (v1's default). Larger gains a few percent, and costs memory while it runs, and delay: what is posted waits behind a chunk.
 pub const CHUNK_BYTES: usize = 64 << 10;
+/// Smaller files are not compressed unless that is wished for always: a connection sends so much before it waits for the other side (ten packets, RFC 6928), and a pull of a small file is over before compressing it has gained anything.
+pub const MIN_COMPRESSED_FILE: u64 = 16 << 10;
 /// The smallest chunk that may be asked for; below it the header outweighs the payload.
 pub const MIN_CHUNK_BYTES: usize = 1 << 10;
 /// Header of a chunk: ours has 150 bytes, a v1 client's may be padded.
@@ -116,6 +118,11 @@ pub const MAX_PROXY_HEAD_BYTES: usize = 8 << 10;
 
 // The disk
 
+/// What gathers of a file before the kernel is told to begin writing it to the disk: large pieces, so that it costs few calls, and of
+/// 100 MiB most is there when the last byte comes.
+pub const WRITE_BACK_BYTES: u64 = 8 << 20;
+/// What may have come of a file that keeps coming without the hub knowing: hundreds of looks a second still show progress on the fastest line.
+pub const UNTOLD_BYTES: u64 = 1 << 20;
 /// Between two tries to save records that the disk did not take: whoever makes room looks within seconds whether it helped.
 pub const SAVE_AGAIN_TIME: Duration = Duration::from_secs(5);
 /// Records that are saved again before the timekeeper looks what else is due: each may take a slow disk a second.

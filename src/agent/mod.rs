@@ -11,6 +11,7 @@ mod headcount;
 mod journal;
 mod listings;
 mod owner;
+mod packing;
 mod sender;
 mod session;
 mod stop;
