@@ -103,7 +103,7 @@ impl Session {
             return Ok(count);
         }
         // Little memory for as long as nothing comes; when that is not enough, much is coming.
-        unread.bytes = Vec::with_capacity(limits::READ_BUFFER_BYTES);
+        unread.bytes = Vec::with_capacity(limits::TLS_IDLE_BYTES);
         if receive(&mut unread.bytes, RecvFlags::empty())? == 0 {
             return self.end(out);
         }
