@@ -118,6 +118,11 @@ pub const MAX_PROXY_HEAD_BYTES: usize = 8 << 10;
 
 // The disk
 
+/// What gathers of a file before the kernel is told to begin writing it to the disk: large pieces, so that it costs few calls, and of
+/// 100 MiB most is there when the last byte comes.
+pub const WRITE_BACK_BYTES: u64 = 8 << 20;
+/// What may have come of a file that keeps coming without the hub knowing: hundreds of looks a second still show progress on the fastest line.
+pub const UNTOLD_BYTES: u64 = 1 << 20;
 /// Between two tries to save records that the disk did not take: whoever makes room looks within seconds whether it helped.
 pub const SAVE_AGAIN_TIME: Duration = Duration::from_secs(5);
 /// Records that are saved again before the timekeeper looks what else is due: each may take a slow disk a second.

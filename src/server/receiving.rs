@@ -3,6 +3,7 @@
 //! What comes for one is checked by its [`Inbound`] machine and handed to its writer through a bounded channel. A full
 //! channel stops the session's reading, and TCP stops the agent; while it waits so, the client counts as alive.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::thread::{self, Scope};
 use std::time::Duration;
@@ -138,7 +139,8 @@ impl<'s> Session<'s> {
         let (pieces_in, pieces) = bounded(limits::WRITER_QUEUE_CHUNKS);
         let (client, outbox, pulse) =
             (self.client.clone(), self.line.outbox().clone(), self.line.pulse().clone());
-        let writer = Writer { server, client, id, attempt, pieces, stop, outbox, pulse };
+        let untold = Cell::default();
+        let writer = Writer { server, client, id, attempt, pieces, stop, outbox, pulse, untold };
         let name = format!("write {}", self.client);
         let builder = thread::Builder::new().name(name).stack_size(limits::SMALL_STACK);
         match builder.spawn_scoped(scope, move || writer.run(part)) {
@@ -154,22 +156,23 @@ impl<'s> Session<'s> {
 
     /// Gives a piece to the writer, however long that takes; the client is not read meanwhile.
     fn hand_over(&mut self, id: RequestId, mut piece: Piece) {
-        let Some(writer) = self.running.get(&id).and_then(|running| running.writer.clone()) else { return };
-        let beat: Duration = self.line.beat();
+        let running = self.running.get(&id).and_then(|running| running.writer.as_ref());
+        let (Some(writer), line) = (running, &mut self.line) else { return };
+        let beat: Duration = line.beat();
         loop {
             match writer.try_send(piece) {
                 Ok(()) => return,
                 Err(TrySendError::Disconnected(_)) => break,
                 Err(TrySendError::Full(back)) => piece = back,
             }
-            self.line.pulse().set_waiting(true);
+            line.pulse().set_waiting(true);
             let sent = writer.send_timeout(piece, beat);
-            self.line.pulse().set_waiting(false);
+            line.pulse().set_waiting(false);
             match sent {
                 Ok(()) => return,
                 Err(SendTimeoutError::Disconnected(_)) => break,
                 Err(SendTimeoutError::Timeout(back)) => {
-                    self.line.keep_alive();
+                    line.keep_alive();
                     piece = back;
                 }
             }
