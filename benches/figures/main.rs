@@ -9,6 +9,7 @@
 //! figure is the median of its rounds, with the least and the most behind it; a ratio is that of rounds that follow each
 //! other.
 
+mod fleet;
 mod floor;
 mod many;
 mod one;
@@ -29,6 +30,9 @@ const PARTS: &[Part] = &[
     #[cfg(feature = "tls")]
     ("tls", "one pull over wss://, against the same cipher alone", tls::run),
     ("many", "16 and 64 pulls at once: rate, fairness, a small file among them, memory", many::run),
+    ("fleet", "10,000 idle agents: memory, heartbeats, a pull among them, restarts", fleet::run),
+    #[cfg(feature = "tls")]
+    ("fleet-tls", "10,000 idle agents over wss://: memory, a restart", fleet::run_secure),
 ];
 
 fn main() -> ExitCode {

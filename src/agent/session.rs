@@ -28,6 +28,7 @@ use crate::protocol::{
     Dialect, HashesHeader, ToAgent, ToServer, Violation, ZSTD, parse_text, to_text, unpack,
 };
 use crate::refusal::{Refusal, RefusalCode};
+use crate::threads;
 
 /// One line's session, as its reader and its transfers share it.
 pub(super) struct Session<'a> {
@@ -253,13 +254,12 @@ impl<'a> Session<'a> {
             transfers.running.insert(id, Running { attempt, serial, _stop: stop_in, answers: answers_in });
             serial
         };
-        let builder = thread::Builder::new().name(format!("send {id}")).stack_size(limits::SMALL_STACK);
         let send = move || {
             sending.run(self, &stop, &answers);
             self.over(id, serial);
             drop(turn);
         };
-        if let Err(error) = builder.spawn_scoped(scope, send) {
+        if let Err(error) = threads::spawn_scoped(scope, format!("send {id}"), limits::SMALL_STACK, send) {
             self.over(id, serial);
             let none = format!("no thread for it: {error}");
             self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, none));

@@ -28,7 +28,15 @@ pub(super) fn ping_frame(side: Side, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A close with its code and as much of the reason as fits (RFC 6455, section 5.5: 125 bytes in all).
+/// A pong.
+pub(super) fn pong_frame(side: Side, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_frame(side, OpCode::Control(Control::Pong), &[payload], &mut frame);
+    frame
+}
+
+/// A close with its code and as much of the reason as fits (RFC 6455, section 5.5: 125 bytes in all). One that answers a close
+/// without a code has none either.
 pub(super) fn close_frame(side: Side, code: u16, reason: &str) -> Vec<u8> {
     let mut end = reason.len().min(123);
     while !reason.is_char_boundary(end) {
@@ -36,7 +44,8 @@ pub(super) fn close_frame(side: Side, code: u16, reason: &str) -> Vec<u8> {
     }
     let mut frame = Vec::new();
     let parts = [&code.to_be_bytes()[..], &reason.as_bytes()[..end]];
-    write_frame(side, OpCode::Control(Control::Close), &parts, &mut frame);
+    let parts = if code == super::close::NONE { &[][..] } else { &parts };
+    write_frame(side, OpCode::Control(Control::Close), parts, &mut frame);
     frame
 }
 
@@ -92,7 +101,7 @@ impl DerefMut for Payload {
 }
 
 /// RFC 6455, section 5.2: two bytes, eight of length, four of mask.
-const MAX_FRAME_HEADER: usize = 14;
+pub(super) const MAX_FRAME_HEADER: usize = 14;
 
 fn write_frame(side: Side, opcode: OpCode, parts: &[&[u8]], frame: &mut Vec<u8>) {
     let length: usize = parts.iter().map(|part| part.len()).sum();
@@ -122,7 +131,7 @@ fn random_mask() -> [u8; 4] {
 }
 
 /// RFC 6455, section 5.3; eight bytes at a time, which the compiler widens further.
-fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
+pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
     let wide = u64::from_ne_bytes([mask, mask].concat().try_into().expect("twice four bytes"));
     let mut words = payload.chunks_exact_mut(8);
     for word in &mut words {

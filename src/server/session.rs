@@ -1,4 +1,5 @@
-//! A session: one thread that reads one client's line until it ends.
+//! A session: one thread that reads one client's line until it ends. It keeps little while it waits, for there may be ten
+//! thousand: what goes deep is done elsewhere.
 //!
 //! It parses, and hands what belongs to a transfer on to it: `receiving.rs`.
 
