@@ -32,7 +32,7 @@ use half::ReadHalf;
 use reader::{Reader, Whole};
 
 pub use dial::{DialError, ServerAddress, dial, form_encode};
-pub use frame::{Side, binary_frame};
+pub use frame::{Payload, Side, binary_frame};
 pub use outbox::{Gone, Outbox};
 pub use proxy::{ProxyAddress, ProxyFault};
 pub use pulse::{Probe, Pulse};
