@@ -20,7 +20,7 @@ use crate::blocks::read_hashes;
 use crate::clock;
 use crate::limits;
 use crate::line::{Incoming, Line, Outbox, Rate};
-use crate::names::{RequestId, Sha256Hash};
+use crate::names::{CongestionControl, RequestId, Sha256Hash};
 use crate::outbound::Question;
 use crate::protocol::{Dialect, HashesHeader, ToAgent, ToServer, Violation, parse_text, to_text, unpack};
 use crate::refusal::{Refusal, RefusalCode};
@@ -87,7 +87,7 @@ impl<'a> Session<'a> {
         if dialect == Dialect::V1 {
             line.count_writes();
         }
-        session.register();
+        session.register(line.congestion_control());
         let stop = thread::scope(|scope| {
             let mut next = first;
             let stop = loop {
@@ -115,7 +115,7 @@ impl<'a> Session<'a> {
         ended(&stop, progressed, come_back_after)
     }
 
-    fn register(&self) {
+    fn register(&self, congestion_control: Option<CongestionControl>) {
         let v2 = self.dialect == Dialect::V2;
         let agent = self.agent;
         self.say(&ToServer::RegisterMeta {
@@ -123,6 +123,7 @@ impl<'a> Session<'a> {
             protocol: v2.then_some(2),
             agent_version: v2.then(|| env!("CARGO_PKG_VERSION").to_owned()),
             shares: v2.then(|| agent.files.names()),
+            congestion_control: congestion_control.filter(|_| v2).map(String::from),
         });
     }
 

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::contested::{Contested, Rivalry};
 use super::{Action, Due, Hub, Now};
 use crate::limits;
-use crate::names::{ClientId, RequestId};
+use crate::names::{ClientId, CongestionControl, RequestId};
 use crate::protocol::Dialect;
 use crate::transfer::{Failure, FailureCode, Status};
 
@@ -60,6 +60,8 @@ pub struct Registration {
     pub agent_version: Option<String>,
     /// What it offers (v2).
     pub shares: Vec<String>,
+    /// The congestion control of its socket (v2).
+    pub congestion_control: Option<CongestionControl>,
 }
 
 /// A client, as the API shows it.
@@ -84,6 +86,8 @@ pub struct ClientView {
     pub meta: Map<String, Value>,
     /// What it offers (v2).
     pub shares: Vec<String>,
+    /// The congestion control of its socket (v2).
+    pub congestion_control: Option<CongestionControl>,
     /// Transfers that hold a slot.
     pub active_transfers: usize,
     /// The last ping's round trip.
@@ -112,6 +116,7 @@ impl Client {
             agent_version: registered.and_then(|registered| registered.agent_version.clone()),
             meta: registered.map(|registered| registered.meta.clone()).unwrap_or_default(),
             shares: registered.map(|registered| registered.shares.clone()).unwrap_or_default(),
+            congestion_control: registered.and_then(|registered| registered.congestion_control.clone()),
             active_transfers: self.slots,
             rtt_ms: None,
             contested: None,
@@ -249,8 +254,13 @@ impl Hub {
         let Some(connection) = known.connection.as_mut() else { return };
         if connection.registered.is_none() {
             let (meta, shares) = (Map::new(), Vec::new());
-            connection.registered =
-                Some(Registration { dialect: Dialect::V1, meta, agent_version: None, shares });
+            connection.registered = Some(Registration {
+                dialect: Dialect::V1,
+                meta,
+                agent_version: None,
+                shares,
+                congestion_control: None,
+            });
             self.wake(client);
         }
     }

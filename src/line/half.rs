@@ -1,6 +1,7 @@
 //! What tungstenite reads from and writes to: the socket with its deadlines and signs of life, and the outbox.
 
 use std::io::{self, Read, Write};
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -50,6 +51,11 @@ impl ReadHalf {
             handshake: false,
             writes_count: false,
         }
+    }
+
+    /// The TCP socket, for its options.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        self.socket.socket()
     }
 
     /// Pings when a beat has gone without a frame of ours, or without one of the peer's, and says when to look again.

@@ -126,6 +126,9 @@ pub enum ToServer {
         /// What it offers (v2).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shares: Option<Vec<String>>,
+        /// The congestion control of its socket (v2).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        congestion_control: Option<String>,
     },
     /// A v1 client's sign of life, every 30 s.
     Heartbeat {

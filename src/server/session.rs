@@ -15,7 +15,7 @@ use crate::hub::Registration;
 use crate::inbound::Event;
 use crate::limits;
 use crate::line::{Bytes, Incoming, Line, LineEnd, Rate, close};
-use crate::names::{ClientId, RequestId, printable};
+use crate::names::{ClientId, CongestionControl, RequestId, printable};
 use crate::protocol::{ChunkHeader, Dialect, ToServer, Violation, parse_text, unpack};
 
 /// One client's session.
@@ -103,8 +103,11 @@ impl<'s> Session<'s> {
             return Err(Violation::TooManyMessages { most: limits::MAX_TEXTS_A_SECOND });
         }
         match message {
-            ToServer::RegisterMeta { meta, protocol, agent_version, shares } => {
-                self.register(meta, protocol, agent_version, shares.unwrap_or_default());
+            ToServer::RegisterMeta { meta, protocol, agent_version, shares, congestion_control } => {
+                let shares = shares.unwrap_or_default();
+                // Shown and no more: what is no such name is left out.
+                let congestion_control = congestion_control.and_then(|name| name.parse().ok());
+                self.register(meta, protocol, agent_version, shares, congestion_control);
                 Ok(())
             }
             ToServer::Heartbeat { .. } => Ok(()), // being heard is all that it is for
@@ -172,6 +175,7 @@ impl<'s> Session<'s> {
         protocol: Option<u32>,
         agent_version: Option<String>,
         mut shares: Vec<String>,
+        congestion_control: Option<CongestionControl>,
     ) {
         let length = serde_json::to_string(&meta).map_or(usize::MAX, |text| text.len());
         let meta = if length > limits::MAX_META_BYTES {
@@ -184,7 +188,8 @@ impl<'s> Session<'s> {
         shares.truncate(limits::MAX_SHARES);
         shares.retain(|share| share.len() <= limits::MAX_LABEL_BYTES);
         let agent_version = agent_version.map(|version| printable(&version).to_string());
-        let said = Registration { dialect: Dialect::from_number(protocol), meta, agent_version, shares };
+        let dialect = Dialect::from_number(protocol);
+        let said = Registration { dialect, meta, agent_version, shares, congestion_control };
         let (client, generation) = (self.client.clone(), self.generation);
         self.server.act(|hub, now| hub.register(&client, generation, said, now));
     }

@@ -8,7 +8,7 @@ use log::LevelFilter;
 use serde_json::{Map, Value};
 
 use super::value::{self, BadValue};
-use super::{AgentTls, Given, Program, ProxyUrl, Secret, ServerUrl, Setting, UsageError};
+use super::{AgentTls, CongestionChoice, Given, Program, ProxyUrl, Secret, ServerUrl, Setting, UsageError};
 use crate::limits;
 use crate::names::{ClientId, ShareName, printable};
 
@@ -29,7 +29,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or setting, 3 not authorised (with REC
 pub const SWARM_SETTINGS: &[Setting] = SETTINGS.split_at(OWN).1;
 
 const OWN: usize = 5;
-const SETTINGS: [Setting; 21] = [
+const SETTINGS: [Setting; 22] = [
     Setting::plain("CLIENT_ID", "ID", "", "this machine's name at the server; unless set, its host name"),
     Setting::plain("FILE_PATH", "FILE", "", "the file that is sent when none is named"),
     Setting::plain(
@@ -59,6 +59,12 @@ const SETTINGS: [Setting; 21] = [
         "RATE",
         "off",
         "most bytes a second, of all transfers together, such as 2M; 1Ki or more",
+    ),
+    Setting::plain(
+        "CONGESTION_CONTROL",
+        "NAME",
+        "auto",
+        "who finds out how fast the line takes bytes: auto (bbr where the kernel lets it), system, or a name",
     ),
     Setting::plain("RECONNECT", "BOOL", "true", "false ends the agent when its line does"),
     Setting::plain(
@@ -116,6 +122,8 @@ pub struct AgentSettings {
     pub meta: Map<String, Value>,
     /// Most bytes a second.
     pub max_rate: Option<u64>,
+    /// Who finds out how fast the socket may send.
+    pub congestion_control: CongestionChoice,
     /// Whether the secret goes into the URL too, for a v1 server.
     pub token_in_url: bool,
     /// What proves server and agent to each other.
@@ -171,6 +179,9 @@ impl AgentSettings {
             reconnect: given.text("RECONNECT") != Some("false"),
             meta: given.parsed("META", meta)?.unwrap_or_default(),
             max_rate: given.size("MAX_RATE", limits::MIN_RATE..=u64::MAX)?,
+            congestion_control: given
+                .parsed("CONGESTION_CONTROL", CongestionChoice::parse)?
+                .unwrap_or(CongestionChoice::Auto),
             max_pulls_per_hour: given.number_or_off("MAX_PULLS_PER_HOUR", 1..=limits::MAX_COUNTED_PULLS)?,
             max_bytes_per_day: given.size("MAX_BYTES_PER_DAY", limits::MIN_RATE..=u64::MAX)?,
             token_in_url: given.truth("TOKEN_IN_URL")?,
@@ -279,6 +290,10 @@ mod tests {
         assert_eq!(set("STOP_SECONDS", "0").stop.as_secs(), 0);
         assert_eq!(set("AUDIT_FILE", "taken.jsonl").audit_file, Some("/nonexistent/taken.jsonl".into()));
         assert_eq!(set("AUDIT_FILE", "off").audit_file, None);
+        assert_eq!(set("CONGESTION_CONTROL", "auto").congestion_control, CongestionChoice::Auto);
+        assert_eq!(set("CONGESTION_CONTROL", "system").congestion_control, CongestionChoice::System);
+        let named = CongestionChoice::Named("cubic".parse().unwrap());
+        assert_eq!(set("CONGESTION_CONTROL", "cubic").congestion_control, named);
         for (text, reconnect) in [("false", false), ("true", true), ("0", true), ("False", true)] {
             assert_eq!(set("RECONNECT", text).reconnect, reconnect);
         }
@@ -303,6 +318,8 @@ mod tests {
             ("CHUNK_SIZE", "1", "1024 to 4194304 bytes"),
             ("MAX_RATE", "0", "at least 1024 bytes"),
             ("MAX_RATE", "2Mbit", "whole number"),
+            ("CONGESTION_CONTROL", "bbr, cubic", "auto, system, or a name such as bbr or cubic"),
+            ("CONGESTION_CONTROL", "sixteen_or_more_", "1 to 15 characters"),
             ("MAX_PULLS_PER_HOUR", "0", "1 to 10000, or off"),
             ("MAX_PULLS_PER_HOUR", "10001", "1 to 10000, or off"),
             ("MAX_PULLS_PER_HOUR", "many", "1 to 10000, or off"),

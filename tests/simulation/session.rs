@@ -187,6 +187,7 @@ impl Session {
                     meta: meta.clone(),
                     agent_version: None,
                     shares: Vec::new(),
+                    congestion_control: None,
                 };
                 let (client, generation) = (self.client.clone(), self.generation);
                 if server.hub.line_of(&client).is_some_and(|(_, dialect)| dialect == Some(Dialect::V1)) {
