@@ -24,8 +24,10 @@ pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 /// Payload of a chunk: a v1 installation may have set `CHUNK_SIZE` this high; it is held in memory several times.
 pub const MAX_CHUNK_BYTES: usize = 4 << 20;
-/// Payload of a chunk, unless `CHUNK_SIZE` is set (v1's default). Larger gains a few percent, and costs memory: a line's read buffer keeps the size of the largest message that it saw; and delay: what is posted waits behind a chunk.
+/// Payload of a chunk, unless `CHUNK_SIZE` is set (v1's default). Larger gains a few percent, and costs memory while it runs, and delay: what is posted waits behind a chunk.
 pub const CHUNK_BYTES: usize = 64 << 10;
+/// Smaller files are not compressed unless that is wished for always: a connection sends so much before it waits for the other side (ten packets, RFC 6928), and a pull of a small file is over before compressing it has gained anything.
+pub const MIN_COMPRESSED_FILE: u64 = 16 << 10;
 /// The smallest chunk that may be asked for; below it the header outweighs the payload.
 pub const MIN_CHUNK_BYTES: usize = 1 << 10;
 /// Header of a chunk: ours has 150 bytes, a v1 client's may be padded.
@@ -118,6 +120,11 @@ pub const MAX_PROXY_HEAD_BYTES: usize = 8 << 10;
 
 // The disk
 
+/// What gathers of a file before the kernel is told to begin writing it to the disk: large pieces, so that it costs few calls, and of
+/// 100 MiB most is there when the last byte comes.
+pub const WRITE_BACK_BYTES: u64 = 8 << 20;
+/// What may have come of a file that keeps coming without the hub knowing: hundreds of looks a second still show progress on the fastest line.
+pub const UNTOLD_BYTES: u64 = 1 << 20;
 /// Between two tries to save records that the disk did not take: whoever makes room looks within seconds whether it helped.
 pub const SAVE_AGAIN_TIME: Duration = Duration::from_secs(5);
 /// Records that are saved again before the timekeeper looks what else is due: each may take a slow disk a second.
@@ -227,8 +234,9 @@ pub const MAX_COUNTED_PULLS: u64 = 10_000;
 
 // The line
 
-/// Read buffer of a line, in bytes: it is resident in full and zero-filled before each read (FACTS), so small for ten thousand idle lines; large enough that system calls do not count.
-pub const READ_BUFFER_BYTES: usize = 32 << 10;
+/// Read buffer of a connection, in bytes. An idle line keeps it, so small; a message that is longer than what is left of it is read into memory of its own. With its
+/// start, end and 1 KiB between them, a small file fits.
+pub const READ_BUFFER_BYTES: usize = 2 << 10;
 /// Bytes that wait unsent in an agent's socket, beyond what the network has been given: what is posted later waits behind
 /// them, 50 ms at 20 Mbit/s. With half of it, 1 Gbit/s over 100 ms loses 5 %; without a bound, a second pull at 20 Mbit/s waits 2.5 s.
 pub const MAX_UNSENT_BYTES: u32 = 128 << 10;
@@ -236,13 +244,25 @@ pub const MAX_UNSENT_BYTES: u32 = 128 << 10;
 pub const MAX_CONTROL_FRAMES_A_BEAT: u32 = 1000;
 /// Text messages from a client in one second, without `same`, which covers bytes: the busiest line that we plan for has 1,200, of 400 pulls.
 pub const MAX_TEXTS_A_SECOND: u32 = 12_000;
-/// Stack of a thread that serves one connection or one transfer, in bytes: address space, not memory, and ten times what its deepest call takes.
+/// Stack of a thread that serves one line or one transfer, in bytes: address space, not memory, and ten times what its deepest call takes.
 pub const SMALL_STACK: usize = 256 << 10;
+/// Stack of a connection until it is let in, and of a caller: with a TLS handshake it takes 30 KiB. Smaller than the other, because glibc
+/// gives the stack of a thread that has ended to the next one that it is large enough for, with the pages that were used: a line would
+/// keep those of a handshake.
+pub const DOOR_STACK: usize = 128 << 10;
+/// Clients that a server is made for. Where fewer fit, its log says so as a warning.
+pub const PLANNED_CLIENTS: usize = 10_000;
+/// `vm.max_map_count`, where it can't be read.
+pub const USUAL_MAPS: usize = 65_530;
+/// Memory maps of a thread: its stack, the stack of its signals, and a guard for each.
+pub const MAPS_A_THREAD: usize = 4;
+/// Threads that are left out of what maps allow: 2,048 maps for everything else (heaps, large buffers, files).
+pub const SPARE_THREADS: usize = 512;
 
 // TLS
 
-/// What is read from a socket at once under TLS, on the stack: about one record (RFC 8446, section 5.1).
-pub const TLS_READ_BYTES: usize = 16 << 10;
+/// What is read from a socket at once under TLS while much comes: two records (RFC 8446, section 5.1).
+pub const TLS_READ_BYTES: usize = 32 << 10;
 /// A PEM file: a bundle of all public authorities has 220 KiB.
 pub const MAX_PEM_BYTES: u64 = 4 << 20;
 /// Between two looks, as connections come, whether certificates have changed.

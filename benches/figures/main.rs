@@ -9,6 +9,7 @@
 //! figure is the median of its rounds, with the least and the most behind it; a ratio is that of rounds that follow each
 //! other.
 
+mod fleet;
 mod floor;
 mod lines;
 mod link;
@@ -36,6 +37,9 @@ const PARTS: &[Part] = &[
     ("many", "16 and 64 pulls at once: rate, fairness, a small file among them, memory", many::run),
     ("lines", "one pull over a thin line, and over a long and lossy one, against bare TCP", lines::run),
     ("shared", "a second pull and a cancel beside a pull that fills a thin line", shared::run),
+    ("fleet", "10,000 idle agents: memory, heartbeats, a pull among them, restarts", fleet::run),
+    #[cfg(feature = "tls")]
+    ("fleet-tls", "10,000 idle agents over wss://: memory, a restart", fleet::run_secure),
 ];
 
 fn main() -> ExitCode {

@@ -155,6 +155,7 @@ fn live(record: Record, mut choices: Choices<'_>) {
                     agent_version: None,
                     shares: vec![],
                     congestion_control: None,
+                    compresses: false,
                 };
                 line.map_or(vec![], |generation| hub.register(&client, generation, said, now))
             }

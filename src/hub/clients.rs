@@ -62,6 +62,8 @@ pub struct Registration {
     pub shares: Vec<String>,
     /// The congestion control of its socket (v2).
     pub congestion_control: Option<CongestionControl>,
+    /// Whether it can compress chunks as we can decompress them (v2).
+    pub compresses: bool,
 }
 
 /// A client, as the API shows it.
@@ -170,8 +172,10 @@ impl Hub {
     ) -> Vec<Action> {
         let mut actions = Vec::new();
         let Some(connection) = self.connection(client, generation) else { return actions };
-        let dialect = connection.registered.as_ref().map_or(said.dialect, |before| before.dialect);
-        connection.registered = Some(Registration { dialect, ..said });
+        let before = connection.registered.as_ref();
+        let (dialect, compresses) =
+            before.map_or((said.dialect, said.compresses), |before| (before.dialect, before.compresses));
+        connection.registered = Some(Registration { dialect, compresses, ..said });
         let register_by = connection.register_by;
         self.due.remove(&(register_by, Due::Client(client.clone())));
         self.wake(client);
@@ -248,6 +252,13 @@ impl Hub {
         Some((connection.generation, connection.registered.as_ref().map(|registered| registered.dialect)))
     }
 
+    /// Whether the client, on the line that it has now, may be asked for compressed chunks.
+    pub fn compresses(&self, client: &ClientId) -> bool {
+        let connection = self.clients.get(client).and_then(|known| known.connection.as_ref());
+        let registered = connection.and_then(|connection| connection.registered.as_ref());
+        registered.is_some_and(|said| said.dialect == Dialect::V2 && said.compresses)
+    }
+
     /// The client had its time to register and did not: it is taken for v1.
     pub(super) fn registration_is_over(&mut self, client: &ClientId) {
         let Some(known) = self.clients.get_mut(client) else { return };
@@ -260,6 +271,7 @@ impl Hub {
                 agent_version: None,
                 shares,
                 congestion_control: None,
+                compresses: false,
             });
             self.wake(client);
         }

@@ -9,6 +9,8 @@ use serde_json::{Map, Value};
 
 use super::value::{self, BadValue};
 use super::{AgentTls, CongestionChoice, Given, Program, ProxyUrl, Secret, ServerUrl, Setting, UsageError};
+use crate::compression;
+use crate::gain::Wish;
 use crate::limits;
 use crate::names::{ClientId, ShareName, printable};
 
@@ -29,7 +31,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or setting, 3 not authorised (with REC
 pub const SWARM_SETTINGS: &[Setting] = SETTINGS.split_at(OWN).1;
 
 const OWN: usize = 5;
-const SETTINGS: [Setting; 22] = [
+const SETTINGS: [Setting; 23] = [
     Setting::plain("CLIENT_ID", "ID", "", "this machine's name at the server; unless set, its host name"),
     Setting::plain("FILE_PATH", "FILE", "", "the file that is sent when none is named"),
     Setting::plain(
@@ -65,6 +67,12 @@ const SETTINGS: [Setting; 22] = [
         "NAME",
         "auto",
         "who finds out how fast the line takes bytes: auto (bbr where the kernel lets it), system, or a name",
+    ),
+    Setting::plain(
+        "COMPRESS",
+        "WHEN",
+        "auto",
+        "auto compresses what is sent where that is faster, always where it becomes smaller, off never",
     ),
     Setting::plain("RECONNECT", "BOOL", "true", "false ends the agent when its line does"),
     Setting::plain(
@@ -110,6 +118,8 @@ pub struct AgentSettings {
     pub file_path: Option<PathBuf>,
     /// Bytes a chunk, when set.
     pub chunk_size: Option<usize>,
+    /// When to compress.
+    pub compress: Wish,
     /// Whether to dial again when the line has ended.
     pub reconnect: bool,
     /// What can be asked for by name.
@@ -176,6 +186,7 @@ impl AgentSettings {
             proxy: ProxyUrl::read(given, &server_url)?,
             server_url,
             chunk_size: given.chunk_size()?,
+            compress: given.parsed("COMPRESS", compress)?.expect("it has a default"),
             reconnect: given.text("RECONNECT") != Some("false"),
             meta: given.parsed("META", meta)?.unwrap_or_default(),
             max_rate: given.size("MAX_RATE", limits::MIN_RATE..=u64::MAX)?,
@@ -188,6 +199,18 @@ impl AgentSettings {
             tls: given.agent_tls()?,
             log_level: given.log_level()?,
         })
+    }
+}
+
+fn compress(text: &str) -> Result<Wish, BadValue> {
+    match text {
+        "auto" => Ok(Wish::Auto),
+        "always" if !compression::IS_BUILT_IN => {
+            Err(BadValue("auto or off: this program was built without compression"))
+        }
+        "always" => Ok(Wish::Always),
+        "off" => Ok(Wish::Off),
+        _ => Err(BadValue("auto, always or off")),
     }
 }
 
@@ -267,6 +290,7 @@ mod tests {
         assert_eq!((s.server_url, s.client_id.as_str()), (url, "shop-001.local"));
         assert_eq!((s.file_path, s.chunk_size, s.max_rate, s.shares.len()), (None, None, None, 0));
         assert!(s.auth_secret.matches("s3cret") && s.meta.is_empty());
+        assert_eq!(s.compress, Wish::Auto);
         assert!(s.reconnect && !s.token_in_url && s.proxy.is_none());
         assert_eq!((s.log_level, s.stop.as_secs(), s.audit_file), (LevelFilter::Info, 20, None));
     }
@@ -281,6 +305,12 @@ mod tests {
         assert_eq!(set("CLIENT_ID", "shop-9").client_id.as_str(), "shop-9");
         assert_eq!(set("FILE_PATH", "C:\\pos\\data.db").file_path, Some("C:\\pos\\data.db".into()));
         assert_eq!(set("CHUNK_SIZE", "1Ki").chunk_size, Some(1024));
+        assert_eq!(set("COMPRESS", "off").compress, Wish::Off);
+        if compression::IS_BUILT_IN {
+            assert_eq!(set("COMPRESS", "always").compress, Wish::Always);
+        } else {
+            assert!(error(read(&[("COMPRESS", "always")])).contains("built without compression"));
+        }
         assert_eq!(set("MAX_RATE", "2M").max_rate, Some(2_000_000));
         assert_eq!(set("MAX_RATE", "off").max_rate, None);
         assert_eq!(set("MAX_PULLS_PER_HOUR", "20").max_pulls_per_hour, Some(20));
@@ -316,6 +346,7 @@ mod tests {
             ("CLIENT_ID", "../x", "): expected a valid name: a client id is"),
             ("CLIENT_ID", "a b", "a client id is"),
             ("CHUNK_SIZE", "1", "1024 to 4194304 bytes"),
+            ("COMPRESS", "zstd", "auto, always or off"),
             ("MAX_RATE", "0", "at least 1024 bytes"),
             ("MAX_RATE", "2Mbit", "whole number"),
             ("CONGESTION_CONTROL", "bbr, cubic", "auto, system, or a name such as bbr or cubic"),

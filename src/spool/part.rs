@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::num::NonZeroU64;
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::PathBuf;
 use std::time::SystemTime;
@@ -15,8 +16,9 @@ use super::error::{Doing, at};
 use super::{SpoolError, remove_if_there};
 use crate::blocks::{BlockHash, block_hash, page_hashes};
 use crate::hash::Hasher;
-use crate::limits::BLOCK_BYTES;
+use crate::limits::{BLOCK_BYTES, WRITE_BACK_BYTES};
 use crate::names::Sha256Hash;
+use rustix::fs::{Advice, fadvise};
 
 /// Why bytes that were here can't be kept.
 #[derive(Debug)]
@@ -39,12 +41,23 @@ pub struct Part {
     length: u64,
     older: Option<(File, u64)>,
     buffer: Vec<u8>,
+    /// Up to where the kernel was told to write to the disk.
+    written_back: u64,
 }
 
 impl Part {
     /// A part in an open file of `length` bytes.
     pub(super) fn new(file: File, path: PathBuf, length: u64, older: Option<(File, u64)>) -> Part {
-        Part { file, path, hasher: Hasher::default(), bytes: 0, length, older, buffer: Vec::new() }
+        Part {
+            file,
+            path,
+            hasher: Hasher::default(),
+            bytes: 0,
+            length,
+            older,
+            buffer: Vec::new(),
+            written_back: 0,
+        }
     }
 
     /// Stores `bytes` behind what is covered.
@@ -55,7 +68,20 @@ impl Part {
         self.hasher.update(bytes);
         self.file.write_all_at(bytes, self.bytes).map_err(at(Doing::Write, &self.path))?;
         self.bytes += bytes.len() as u64;
+        self.start_write_back();
         Ok(())
+    }
+
+    /// Has the kernel write what has gathered to the disk, without waiting for it: the sync at the end then finds little left.
+    fn start_write_back(&mut self) {
+        let Some(length) = NonZeroU64::new(self.bytes - self.written_back) else { return };
+        if length.get() < WRITE_BACK_BYTES {
+            return;
+        }
+        // POSIX knows no "begin to write"; Linux does so for pages that are said to be of no more use (mm/fadvise.c), and drops none
+        // that it has yet to write. Should it refuse, the sync has more to do.
+        let _hint = fadvise(&self.file, self.written_back, Some(length), Advice::DontNeed);
+        self.written_back = self.bytes;
     }
 
     /// Covers `length` more bytes with those that are here.

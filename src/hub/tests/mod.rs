@@ -142,6 +142,7 @@ impl Hub {
             agent_version: None,
             shares: vec![],
             congestion_control: None,
+            compresses: false,
         };
         (generation, self.register(&client(name), generation, said, now))
     }
