@@ -69,10 +69,11 @@ impl ReadHalf {
         beat
     }
 
-    /// Sets the socket's read timeout, when the one that is set is longer, or much shorter.
+    /// Sets the socket's read timeout, when the one that is set is longer by more than a trifle, or much shorter: while chunks come, what is
+    /// left of a beat shrinks with each, and would take a system call each.
     fn wait_at_most(&mut self, time: Duration) -> io::Result<()> {
         let time = time.max(Duration::from_millis(1));
-        if self.timeout > time || self.timeout < time - time / 8 {
+        if self.timeout > time + time / 32 || self.timeout < time - time / 8 {
             self.socket.set_read_timeout(Some(time))?;
             self.timeout = time;
         }
