@@ -62,6 +62,7 @@ fn a_setting_that_does_not_parse_is_named_with_its_value() {
         (AGENT, "SHARES", "logs"),
         (AGENT, "META", "{broken"),
         (AGENT, "MAX_RATE", "fast"),
+        (AGENT, "CONGESTION_CONTROL", "bbr or cubic"),
         (AGENT, "SERVER_URL", "localhost:8080/ws"),
     ] {
         is_refused(exe, &home, &[], &[key, (name, value)], name);

@@ -5,6 +5,7 @@
 //! have a thread, and the stop that they ask for another.
 
 mod answers;
+mod congestion;
 mod ending;
 mod files;
 mod headcount;
@@ -222,10 +223,10 @@ impl Agent {
                 );
             }
         };
-        match &server.proxy {
-            Some(proxy) => log::info!("connected to {} through proxy {proxy}", url.text),
-            None => log::info!("connected to {}", url.text),
-        }
+        let congestion = congestion::choose(&line, &settings.congestion_control);
+        let through =
+            server.proxy.as_ref().map(|proxy| format!(" through proxy {proxy}")).unwrap_or_default();
+        log::info!("connected to {}{through} congestionControl={congestion}", url.text);
         self.taken.note(&AgentEvent::Connected { server: cut(&url.text) });
         let opened = Instant::now();
         self.stopping.holds(line.outbox());

@@ -6,6 +6,7 @@ use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::HandshakeError;
 use tungstenite::http::HeaderValue;
@@ -194,6 +195,8 @@ fn connect_to(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream>
             Ok(socket) => {
                 socket.set_nodelay(true)?;
                 socket.set_write_timeout(None)?;
+                // A kernel that does not know it holds more back, and that is all.
+                let _older = SockRef::from(&socket).set_tcp_notsent_lowat(limits::MAX_UNSENT_BYTES);
                 return Ok(socket);
             }
             Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),

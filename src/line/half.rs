@@ -1,6 +1,7 @@
 //! The socket as a line reads it: with its deadlines and signs of life.
 
 use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -47,6 +48,11 @@ impl ReadHalf {
             counted_raw: 0,
             writes_count: false,
         }
+    }
+
+    /// The TCP socket, for its options.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        self.socket.socket()
     }
 
     /// Pings when a beat has gone without a frame of ours, or without one of the peer's, and says when to look again.

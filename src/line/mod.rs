@@ -26,7 +26,7 @@ use tungstenite::Error;
 use tungstenite::error::CapacityError;
 
 use crate::limits;
-use crate::names::printable;
+use crate::names::{CongestionControl, printable};
 use crate::stream::Stream;
 use half::ReadHalf;
 use reader::{Reader, Whole};
@@ -157,6 +157,20 @@ impl Line {
     /// One heartbeat of this line.
     pub fn beat(&self) -> Duration {
         self.half.keeping.beat
+    }
+
+    /// Who finds out how fast this side's socket may send; `None` where the kernel does not tell.
+    pub fn congestion_control(&self) -> Option<CongestionControl> {
+        let name = rustix::net::sockopt::tcp_congestion(self.half.tcp()).ok()?;
+        name.trim_end_matches('\0').parse().ok()
+    }
+
+    /// Asks the kernel for another one.
+    ///
+    /// # Errors
+    /// When it has no such one, or does not let this user have it; the one before stays.
+    pub fn set_congestion_control(&self, name: &CongestionControl) -> io::Result<()> {
+        Ok(rustix::net::sockopt::set_tcp_congestion(self.half.tcp(), name.as_str())?)
     }
 
     /// Beats at another rate from now on.
