@@ -9,7 +9,11 @@
 //! figure is the median of its rounds, with the least and the most behind it; a ratio is that of rounds that follow each
 //! other.
 
+#[cfg(feature = "compress")]
+mod compression;
 mod floor;
+#[cfg(feature = "compress")]
+mod line;
 mod many;
 mod one;
 mod site;
@@ -29,6 +33,12 @@ const PARTS: &[Part] = &[
     #[cfg(feature = "tls")]
     ("tls", "one pull over wss://, against the same cipher alone", tls::run),
     ("many", "16 and 64 pulls at once: rate, fairness, a small file among them, memory", many::run),
+    #[cfg(feature = "compress")]
+    (
+        "compression",
+        "a log over 20 Mbit/s, plain, compressed, by rsync -z; noise; no line at all",
+        compression::run,
+    ),
 ];
 
 fn main() -> ExitCode {
