@@ -9,8 +9,12 @@
 //! figure is the median of its rounds, with the least and the most behind it; a ratio is that of rounds that follow each
 //! other.
 
+#[cfg(feature = "compress")]
+mod compression;
 mod fleet;
 mod floor;
+#[cfg(feature = "compress")]
+mod line;
 mod lines;
 mod link;
 mod many;
@@ -40,6 +44,12 @@ const PARTS: &[Part] = &[
     ("fleet", "10,000 idle agents: memory, heartbeats, a pull among them, restarts", fleet::run),
     #[cfg(feature = "tls")]
     ("fleet-tls", "10,000 idle agents over wss://: memory, a restart", fleet::run_secure),
+    #[cfg(feature = "compress")]
+    (
+        "compression",
+        "a log over 20 Mbit/s, plain, compressed, by rsync -z; noise; no line at all",
+        compression::run,
+    ),
 ];
 
 fn main() -> ExitCode {
