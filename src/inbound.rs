@@ -33,7 +33,7 @@ pub enum Event<'a> {
     Chunk {
         /// Its header.
         header: &'a ChunkHeader,
-        /// Payload bytes.
+        /// Payload bytes, as they came.
         length: u64,
     },
     /// `upload_end`.
@@ -114,6 +114,11 @@ pub enum Action {
     },
     /// Store the payload behind what is covered already.
     Store,
+    /// Decompress the payload to this many bytes, and store them there.
+    Decompress {
+        /// Bytes.
+        length: u64,
+    },
     /// The next `length` bytes are those that are here.
     Keep {
         /// Bytes.
@@ -166,15 +171,25 @@ pub struct Inbound {
     max_size: u64,
     /// Bytes that the agent was told the server has.
     have: u64,
+    /// What a compressed chunk may hold; nothing where none was asked for.
+    most_compressed: Option<u64>,
     asked: Asked,
     state: State,
 }
 
 impl Inbound {
     /// An attempt that has just been asked for; `max_size` is the largest file that is taken, `have` what the agent was
-    /// told that the server has, in bytes.
-    pub fn new(attempt: u32, dialect: Dialect, max_size: u64, have: u64) -> Inbound {
-        Inbound { attempt, dialect, max_size, have, asked: Asked::default(), state: State::Asked }
+    /// told that the server has, `most_compressed` what a chunk may hold that comes compressed where that was asked for:
+    /// all in bytes.
+    pub fn new(
+        attempt: u32,
+        dialect: Dialect,
+        max_size: u64,
+        have: u64,
+        most_compressed: Option<u64>,
+    ) -> Inbound {
+        let (asked, state) = (Asked::default(), State::Asked);
+        Inbound { attempt, dialect, max_size, have, most_compressed, asked, state }
     }
 
     /// Takes what came and says what to do.
@@ -230,12 +245,15 @@ impl Inbound {
     }
 
     fn chunk(&mut self, header: &ChunkHeader, length: u64) -> Result<Action, Violation> {
+        let compressed = self.compressed(header, length);
         let State::Receiving { size, received, next_seq } = &mut self.state else {
             return Err(Violation::BeforeStart);
         };
         if header.seq != *next_seq {
             return Err(Violation::SeqGap { expected: *next_seq, got: header.seq });
         }
+        let compressed = compressed?;
+        let length = compressed.unwrap_or(length);
         let total = received.saturating_add(length);
         match self.dialect {
             Dialect::V2 if header.offset != Some(*received) => {
@@ -248,7 +266,22 @@ impl Inbound {
         }
         *received = total;
         *next_seq += 1;
-        Ok(if length == 0 { Action::Ignore } else { Action::Store })
+        Ok(match compressed {
+            Some(length) => Action::Decompress { length },
+            None if length == 0 => Action::Ignore,
+            None => Action::Store,
+        })
+    }
+
+    /// How many bytes of the file a compressed chunk holds that came as `came` bytes; `None` for a plain one. To a v1
+    /// client the field means nothing.
+    fn compressed(&self, header: &ChunkHeader, came: u64) -> Result<Option<u64>, Violation> {
+        let Some(stated) = header.zstd.filter(|_| self.dialect == Dialect::V2) else { return Ok(None) };
+        let most = self.most_compressed.ok_or(Violation::NotAgreed)?;
+        if stated <= came || stated > most {
+            return Err(Violation::BadLength { stated, came, most });
+        }
+        Ok(Some(stated))
     }
 
     fn ask_blocks(&mut self, from: u64, count: u64) -> Result<Action, Violation> {

@@ -6,8 +6,8 @@
 //! | floor | modules |
 //! |---|---|
 //! | 0 names and bounds | [`names`], [`limits`], [`clock`], [`transfer`], [`record`], [`refusal`], [`glob`] |
-//! | 1 protocol | [`protocol`] |
-//! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`], [`allowance`], [`keys`] |
+//! | 1 protocol | [`protocol`], [`compression`] |
+//! | 2 machines, pure | [`inbound`], [`outbound`], [`hub`], [`backoff`], [`pace`], [`gain`], [`allowance`], [`keys`] |
 //! | 3 edges | [`stream`], [`mod@line`], [`spool`], [`audit`], [`shares`], [`settings`], [`complaints`], [`watch`] |
 //! | 4 shells | [`server`], [`admin`], [`agent`], [`command`] |
 
@@ -20,9 +20,11 @@ pub mod blocks;
 pub mod clock;
 pub mod command;
 pub mod complaints;
+pub mod compression;
 pub mod door;
 pub mod encoding;
 pub mod exit;
+pub mod gain;
 pub mod glob;
 pub mod hash;
 pub mod hub;
@@ -46,5 +48,6 @@ pub mod shares;
 pub mod signals;
 pub mod spool;
 pub mod stream;
+pub mod threads;
 pub mod transfer;
 pub mod watch;

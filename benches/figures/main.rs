@@ -9,10 +9,20 @@
 //! figure is the median of its rounds, with the least and the most behind it; a ratio is that of rounds that follow each
 //! other.
 
+#[cfg(feature = "compress")]
+mod compression;
+mod fleet;
 mod floor;
 mod growth;
+#[cfg(feature = "compress")]
+mod line;
+mod lines;
+mod link;
 mod many;
 mod one;
+mod relay;
+mod send;
+mod shared;
 mod site;
 mod small;
 #[path = "../../tests/support/mod.rs"]
@@ -37,11 +47,25 @@ const PARTS: &[Part] = &[
         "1 MB to 10 GB, 1 to 256 pulls at once, 1 to 10,000 clients, 1 to 100,000 records",
         growth::run,
     ),
+    ("lines", "one pull over a thin line, and over a long and lossy one, against bare TCP", lines::run),
+    ("shared", "a second pull and a cancel beside a pull that fills a thin line", shared::run),
+    ("fleet", "10,000 idle agents: memory, heartbeats, a pull among them, restarts", fleet::run),
+    #[cfg(feature = "tls")]
+    ("fleet-tls", "10,000 idle agents over wss://: memory, a restart", fleet::run_secure),
+    #[cfg(feature = "compress")]
+    (
+        "compression",
+        "a log over 20 Mbit/s, plain, compressed, by rsync -z; noise; no line at all",
+        compression::run,
+    ),
 ];
 
 fn main() -> ExitCode {
     // cargo adds flags of its own, such as --bench.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    if let Some(code) = link::apart(&words, &[lines::WORK, shared::WORK].concat()) {
+        return code;
+    }
     if let Some(word) = words.iter().find(|word| PARTS.iter().all(|(name, ..)| name != word)) {
         eprintln!("{word}: the parts are");
         PARTS.iter().for_each(|(name, what, _)| eprintln!("  {name}: {what}"));

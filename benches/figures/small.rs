@@ -35,7 +35,7 @@ const ALONE: usize = 400;
 pub fn run() {
     let files = TempDir::new();
     for number in 0..((ROUNDS + 1) * PULLS / LINES).max(ALONE) {
-        fs::write(files.join(&number.to_string()), random_bytes(number as u64, 1024))
+        fs::write(files.join(number.to_string()), random_bytes(number as u64, 1024))
             .expect("room on the disk");
     }
     rates(&files);

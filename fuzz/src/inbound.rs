@@ -15,6 +15,7 @@ struct Model {
     dialect: Dialect,
     max_size: u64,
     have: u64,
+    most_compressed: Option<u64>,
     /// The stated size, once it has begun.
     size: Option<u64>,
     /// Bytes that are stored or kept.
@@ -36,11 +37,13 @@ pub fn run(data: &[u8]) {
         Dialect::V2 => choices.number(10 * BLOCK_BYTES as u64),
     };
     let max_size = choices.number(1 << 40);
-    let mut inbound = Inbound::new(ATTEMPT, dialect, max_size, have);
+    let most_compressed = data.last().filter(|last| **last % 4 != 0).map(|last| u64::from(*last) << 8);
+    let mut inbound = Inbound::new(ATTEMPT, dialect, max_size, have, most_compressed);
     let mut model = Model {
         dialect,
         max_size,
         have,
+        most_compressed,
         size: None,
         covered: 0,
         told: 0,
@@ -64,12 +67,13 @@ impl Model {
         let (text, word) = (choices.text(), choices.text());
         let blocks: Vec<u64> =
             (0..choices.way(9)).map(|nth| choices.number(self.pages_of + u64::from(nth))).collect();
-        let header = ChunkHeader {
+        let mut header = ChunkHeader {
             request_id: RequestId::from_random([1; 16]),
             seq: choices.number(self.chunks + 1),
             timestamp: 0.into(),
             attempt,
             offset: (choices.way(16) != 0).then(|| choices.number(self.covered)),
+            zstd: None,
         };
         let rest = self.size.unwrap_or(0).saturating_sub(self.covered);
         let named = attempt.unwrap_or(ATTEMPT);
@@ -95,10 +99,15 @@ impl Model {
                 checksum: Sha256Hash([7; 32]),
                 size: (choices.way(2) == 0).then(|| choices.number(self.size.unwrap_or(0))),
             },
-            _ if choices.way(4) == 0 => {
-                Event::Error { attempt, code: (choices.way(2) == 0).then_some(&*word), message: &text }
-            }
-            _ => Event::Progress { attempt: named },
+            _ => match choices.way(4) {
+                0 => Event::Error { attempt, code: (choices.way(2) == 0).then_some(&*word), message: &text },
+                1 => {
+                    let length = u64::from(choices.byte());
+                    header.zstd = Some(choices.number(rest.min(length << 4)));
+                    Event::Chunk { header: &header, length }
+                }
+                _ => Event::Progress { attempt: named },
+            },
         };
         let is_ours = self.dialect == Dialect::V1 || event.attempt().is_none_or(|attempt| attempt == ATTEMPT);
         let taken = inbound.step(event.clone());
@@ -121,6 +130,12 @@ impl Model {
             }
             (Action::Store, Event::Chunk { header, length }) => {
                 assert_ne!(*length, 0);
+                assert!(header.zstd.is_none() || self.dialect == Dialect::V1);
+                self.take_chunk(header, *length);
+            }
+            (Action::Decompress { length }, Event::Chunk { header, length: came }) => {
+                assert_eq!((self.dialect, header.zstd), (Dialect::V2, Some(*length)));
+                assert!(*length > *came && Some(*length) <= self.most_compressed);
                 self.take_chunk(header, *length);
             }
             (Action::Ignore, Event::Chunk { header, length: 0 }) => self.take_chunk(header, 0),
@@ -196,6 +211,10 @@ impl Model {
             Violation::NotHeld { offset, .. } => assert_eq!(*offset, self.covered),
             Violation::BadQuestion { .. } => {
                 assert!(matches!(event, Event::AskBlocks { .. } | Event::AskPages { .. }));
+            }
+            Violation::NotAgreed => assert_eq!(self.most_compressed, None),
+            Violation::BadLength { stated, came, most } => {
+                assert!(Some(*most) == self.most_compressed && (stated <= came || stated > most));
             }
             other => panic!("{other:?}"),
         }

@@ -60,7 +60,7 @@ pub fn run(data: &[u8]) {
         held.iter_mut().skip(at).take(usize::from(choices.byte())).for_each(|byte| *byte ^= 1);
     }
     let is_unchanged = held == content(held.len() as u64);
-    let mut peer = Inbound::new(1, Dialect::V2, u64::MAX, have);
+    let mut peer = Inbound::new(1, Dialect::V2, u64::MAX, have, None);
     let started = peer.step(Event::Start { attempt: Some(1), filename: "x", size });
     assert!(matches!(started, Ok(inbound::Action::Begin { .. })));
     let mut run = Run {
@@ -111,7 +111,8 @@ impl Run<'_> {
                 assert_eq!((offset, seq), (self.done, self.seq));
                 let request_id = RequestId::from_random([1; 16]);
                 let (timestamp, attempt) = (0.into(), Some(1));
-                let header = ChunkHeader { request_id, seq, timestamp, attempt, offset: Some(offset) };
+                let header =
+                    ChunkHeader { request_id, seq, timestamp, attempt, offset: Some(offset), zstd: None };
                 self.accept(Event::Chunk { header: &header, length: piece.len() as u64 });
                 self.file.extend_from_slice(&self.buffer[piece.clone()]);
                 (self.done, self.sent) = (self.done + piece.len() as u64, self.sent + piece.len() as u64);

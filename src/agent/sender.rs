@@ -9,13 +9,14 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, TryRecvError, select};
 
 use super::files::Content;
 use super::journal::by_server;
+use super::packing::Packing;
 use super::session::Session;
 use crate::allowance::Pull;
 use crate::blocks::BlockHash;
 use crate::clock;
 use crate::hash::Hasher;
 use crate::limits;
-use crate::line::{binary_frame, close};
+use crate::line::{Payload, binary_frame, close};
 use crate::names::{FileKey, RequestId};
 use crate::outbound::{Found, Outbound, Question, Reading, Step};
 use crate::pace::{Pace, chunk_for};
@@ -33,6 +34,8 @@ pub(super) struct Sending {
     pub(super) max_rate: Option<u64>,
     /// Bytes that the server has of an earlier state of the file.
     pub(super) have: u64,
+    /// Whether chunks may come compressed.
+    pub(super) compress: bool,
     /// The name of the operator's key.
     pub(super) by: Option<String>,
     /// Bytes of the file that have left.
@@ -52,10 +55,12 @@ struct Work<'s> {
     stop: &'s Receiver<Infallible>,
     answers: &'s Receiver<Vec<BlockHash>>,
     content: Content,
-    buffer: Vec<u8>,
+    buffer: Payload,
+    /// A chunk that became smaller, as a message.
     frame: Vec<u8>,
     hasher: Hasher,
     pace: Option<Pace>,
+    packing: Packing,
     /// When the server last heard of this transfer.
     last_sign: Instant,
 }
@@ -108,11 +113,15 @@ impl Sending {
         );
         session.say(&ToServer::UploadStart { request_id: self.id, filename, filesize: size, attempt });
         let piece = if self.have > 0 { chunk.max(limits::BLOCK_BYTES) } else { chunk };
-        let buffer = vec![0; piece.min(usize::try_from(size).unwrap_or(usize::MAX)).max(1)];
+        let buffer = Payload::new(piece.min(usize::try_from(size).unwrap_or(usize::MAX)).max(1));
         let (pace, frame, hasher) = (self.max_rate.map(Pace::new), Vec::new(), Hasher::default());
+        let packing = Packing::new(session, self.compress, size);
         let last_sign = Instant::now();
-        let mut work = Work { session, stop, answers, content, buffer, frame, hasher, pace, last_sign };
-        self.follow(Outbound::new(size, chunk.min(work.buffer.len()), self.have), &mut work)?;
+        let mut work =
+            Work { session, stop, answers, content, buffer, frame, hasher, pace, packing, last_sign };
+        let followed = self.follow(Outbound::new(size, chunk.min(work.buffer.len()), self.have), &mut work);
+        work.packing.leave(session, work.pace.is_some());
+        followed?;
         let checksum = work.hasher.hash();
         session.sent(self.id, checksum);
         session.agent.sent_whole(pull);
@@ -150,7 +159,6 @@ impl Sending {
                     self.give_sign(work);
                 }
                 Step::Send { offset, piece, seq } => {
-                    work.wait_for_pace(piece.len())?;
                     self.send_chunk(work, seq, offset, piece)?;
                     outbound.sent();
                 }
@@ -196,19 +204,29 @@ impl Sending {
         piece: Range<usize>,
     ) -> Result<(), Quit> {
         let v2 = work.session.dialect == Dialect::V2;
+        let length = piece.len();
+        let smaller = work.packing.pack(&work.buffer[piece.clone()]);
+        let on_wire = smaller.map_or(length, <[u8]>::len);
         let head = pack_head(&ChunkHeader {
             request_id: self.id,
             seq,
             timestamp: clock::now_ms().into(),
             attempt: self.stated_attempt(work.session),
             offset: v2.then_some(offset),
+            zstd: smaller.map(|_| length as u64),
         });
-        work.session.agent.allow_bytes(piece.len()).map_err(Quit::Refused)?;
         let outbox = &work.session.outbox;
-        let length = piece.len() as u64;
-        binary_frame(outbox.side(), &head, &work.buffer[piece], &mut work.frame);
-        self.sent.update(|sent| sent + length); // some of it may have left, though it fails
-        outbox.send(&work.frame).map_err(|_| Quit::Gone)?;
+        let is_smaller = smaller.map(|smaller| binary_frame(outbox.side(), &head, smaller, &mut work.frame));
+        let began = Instant::now();
+        work.wait_for_pace(on_wire)?;
+        work.session.agent.allow_bytes(length).map_err(Quit::Refused)?;
+        self.sent.update(|sent| sent + length as u64); // some of it may have left, though it fails
+        let message = match is_smaller {
+            Some(()) => &work.frame,
+            None => work.buffer.message(outbox.side(), &head, piece),
+        };
+        outbox.send(message).map_err(|_| Quit::Gone)?;
+        work.packing.sent(on_wire, began);
         work.was_heard();
         Ok(())
     }

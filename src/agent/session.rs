@@ -18,12 +18,17 @@ use super::sender::Sending;
 use crate::audit::clean_name;
 use crate::blocks::read_hashes;
 use crate::clock;
+use crate::compression;
+use crate::gain::{Speed, Wish};
 use crate::limits;
 use crate::line::{Incoming, Line, Outbox, Rate};
-use crate::names::{RequestId, Sha256Hash};
+use crate::names::{CongestionControl, RequestId, Sha256Hash};
 use crate::outbound::Question;
-use crate::protocol::{Dialect, HashesHeader, ToAgent, ToServer, Violation, parse_text, to_text, unpack};
+use crate::protocol::{
+    Dialect, HashesHeader, ToAgent, ToServer, Violation, ZSTD, parse_text, to_text, unpack,
+};
 use crate::refusal::{Refusal, RefusalCode};
+use crate::threads;
 
 /// One line's session, as its reader and its transfers share it.
 pub(super) struct Session<'a> {
@@ -33,6 +38,8 @@ pub(super) struct Session<'a> {
     transfers: Mutex<Transfers>,
     /// Bytes of a file were sent. Beside the mutex: it is noted with each chunk.
     progressed: AtomicBool,
+    /// How fast the line was for the last transfer that only the line slowed.
+    line_speed: Mutex<Speed>,
     /// A transfer has found that the server broke the rules.
     broken: AtomicBool,
 }
@@ -79,6 +86,7 @@ impl<'a> Session<'a> {
             dialect,
             transfers: Mutex::default(),
             progressed: AtomicBool::new(false),
+            line_speed: Mutex::default(),
             broken: AtomicBool::new(false),
         };
         let mut come_back_after = None;
@@ -87,7 +95,7 @@ impl<'a> Session<'a> {
         if dialect == Dialect::V1 {
             line.count_writes();
         }
-        session.register();
+        session.register(line.congestion_control());
         let stop = thread::scope(|scope| {
             let mut next = first;
             let stop = loop {
@@ -115,7 +123,7 @@ impl<'a> Session<'a> {
         ended(&stop, progressed, come_back_after)
     }
 
-    fn register(&self) {
+    fn register(&self, congestion_control: Option<CongestionControl>) {
         let v2 = self.dialect == Dialect::V2;
         let agent = self.agent;
         self.say(&ToServer::RegisterMeta {
@@ -123,7 +131,13 @@ impl<'a> Session<'a> {
             protocol: v2.then_some(2),
             agent_version: v2.then(|| env!("CARGO_PKG_VERSION").to_owned()),
             shares: v2.then(|| agent.files.names()),
+            congestion_control: congestion_control.filter(|_| v2).map(String::from),
+            compress: (v2 && self.can_compress()).then(|| vec![ZSTD.to_owned()]),
         });
+    }
+
+    fn can_compress(&self) -> bool {
+        compression::IS_BUILT_IN && self.agent.settings.compress != Wish::Off
     }
 
     /// The next message; for a v1 server, a heartbeat whenever one is due.
@@ -181,6 +195,7 @@ impl<'a> Session<'a> {
                 max_rate,
                 have,
                 requested_by,
+                compress,
             } => {
                 let own = self.agent.settings.chunk_size.unwrap_or(limits::MAX_CHUNK_BYTES);
                 let asked =
@@ -188,7 +203,11 @@ impl<'a> Session<'a> {
                 let chunk = asked.min(own).clamp(limits::MIN_CHUNK_BYTES, limits::MAX_CHUNK_BYTES);
                 let (attempt, have) = (attempt.unwrap_or(1), have.unwrap_or(0));
                 let (by, sent) = (requested_by.as_deref().map(clean_name), Cell::default());
-                self.start(Sending { id, attempt, file_key, chunk, max_rate, have, by, sent }, scope);
+                let compress = self.can_compress() && compress.as_deref() == Some(ZSTD);
+                self.start(
+                    Sending { id, attempt, file_key, chunk, max_rate, have, compress, by, sent },
+                    scope,
+                );
             }
             ToAgent::Cancel { request_id, attempt } => self.cancel(request_id, attempt),
             ToAgent::UploadReceived { request_id, computed, ok } => self.compare(request_id, computed, ok),
@@ -236,13 +255,12 @@ impl<'a> Session<'a> {
             transfers.running.insert(id, Running { attempt, serial, _stop: stop_in, answers: answers_in });
             serial
         };
-        let builder = thread::Builder::new().name(format!("send {id}")).stack_size(limits::SMALL_STACK);
         let send = move || {
             sending.run(self, &stop, &answers);
             self.over(id, serial);
             drop(turn);
         };
-        if let Err(error) = builder.spawn_scoped(scope, send) {
+        if let Err(error) = threads::spawn_scoped(scope, format!("send {id}"), limits::SMALL_STACK, send) {
             self.over(id, serial);
             let none = format!("no thread for it: {error}");
             self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, none));
@@ -288,6 +306,16 @@ impl<'a> Session<'a> {
     /// Notes that bytes of a file were sent.
     pub(super) fn progressed(&self) {
         self.progressed.store(true, Relaxed);
+    }
+
+    /// How fast the line was a while ago.
+    pub(super) fn line_speed(&self) -> Speed {
+        *self.line_speed.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Notes how fast the line is.
+    pub(super) fn note_line_speed(&self, speed: Speed) {
+        *self.line_speed.lock().unwrap_or_else(PoisonError::into_inner) = speed;
     }
 
     /// Notes that the server broke the rules.

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::contested::{Contested, Rivalry};
 use super::{Action, Due, Hub, Now};
 use crate::limits;
-use crate::names::{ClientId, RequestId};
+use crate::names::{ClientId, CongestionControl, RequestId};
 use crate::protocol::Dialect;
 use crate::transfer::{Failure, FailureCode, Status};
 
@@ -62,6 +62,10 @@ pub struct Registration {
     pub agent_version: Option<String>,
     /// What it offers (v2).
     pub shares: Vec<String>,
+    /// The congestion control of its socket (v2).
+    pub congestion_control: Option<CongestionControl>,
+    /// Whether it can compress chunks as we can decompress them (v2).
+    pub compresses: bool,
 }
 
 /// A client, as the API shows it.
@@ -86,6 +90,8 @@ pub struct ClientView {
     pub meta: Map<String, Value>,
     /// What it offers (v2).
     pub shares: Vec<String>,
+    /// The congestion control of its socket (v2).
+    pub congestion_control: Option<CongestionControl>,
     /// Transfers that hold a slot.
     pub active_transfers: usize,
     /// The last ping's round trip.
@@ -114,6 +120,7 @@ impl Client {
             agent_version: registered.and_then(|registered| registered.agent_version.clone()),
             meta: registered.map(|registered| registered.meta.clone()).unwrap_or_default(),
             shares: registered.map(|registered| registered.shares.clone()).unwrap_or_default(),
+            congestion_control: registered.and_then(|registered| registered.congestion_control.clone()),
             active_transfers: self.slots,
             rtt_ms: None,
             contested: None,
@@ -167,8 +174,10 @@ impl Hub {
     ) -> Vec<Action> {
         let mut actions = Vec::new();
         let Some(connection) = self.connection(client, generation) else { return actions };
-        let dialect = connection.registered.as_ref().map_or(said.dialect, |before| before.dialect);
-        connection.registered = Some(Registration { dialect, ..said });
+        let before = connection.registered.as_ref();
+        let (dialect, compresses) =
+            before.map_or((said.dialect, said.compresses), |before| (before.dialect, before.compresses));
+        connection.registered = Some(Registration { dialect, compresses, ..said });
         let register_by = connection.register_by;
         self.due.remove(&(register_by, Due::Client(client.clone())));
         self.wake(client);
@@ -246,14 +255,27 @@ impl Hub {
         Some((connection.generation, connection.registered.as_ref().map(|registered| registered.dialect)))
     }
 
+    /// Whether the client, on the line that it has now, may be asked for compressed chunks.
+    pub fn compresses(&self, client: &ClientId) -> bool {
+        let connection = self.clients.get(client).and_then(|known| known.connection.as_ref());
+        let registered = connection.and_then(|connection| connection.registered.as_ref());
+        registered.is_some_and(|said| said.dialect == Dialect::V2 && said.compresses)
+    }
+
     /// The client had its time to register and did not: it is taken for v1.
     pub(super) fn registration_is_over(&mut self, client: &ClientId) {
         let Some(known) = self.clients.get_mut(client) else { return };
         let Some(connection) = known.connection.as_mut() else { return };
         if connection.registered.is_none() {
             let (meta, shares) = (Map::new(), Vec::new());
-            connection.registered =
-                Some(Registration { dialect: Dialect::V1, meta, agent_version: None, shares });
+            connection.registered = Some(Registration {
+                dialect: Dialect::V1,
+                meta,
+                agent_version: None,
+                shares,
+                congestion_control: None,
+                compresses: false,
+            });
             self.wake(client);
         }
     }

@@ -69,6 +69,9 @@ pub enum ToAgent {
         /// Who asks: the name of an operator's key (v2).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         requested_by: Option<String>,
+        /// What chunks may be compressed with, one of what the agent has offered; absent for nothing (v2).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compress: Option<String>,
     },
     /// The transfer is over on the server's side.
     UploadReceived {
@@ -126,6 +129,12 @@ pub enum ToServer {
         /// What it offers (v2).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shares: Option<Vec<String>>,
+        /// The congestion control of its socket (v2).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        congestion_control: Option<String>,
+        /// What it can compress chunks with: [`super::ZSTD`], or words that are not known here; absent for nothing (v2).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        compress: Option<Vec<String>>,
     },
     /// A v1 client's sign of life, every 30 s.
     Heartbeat {

@@ -8,5 +8,5 @@ mod packed;
 mod violation;
 
 pub use messages::{Dialect, Entry, Kind, ToAgent, ToServer, parse_text, to_text};
-pub use packed::{ChunkHeader, HashesHeader, HashesOf, pack_head, unpack};
+pub use packed::{ChunkHeader, HashesHeader, HashesOf, ZSTD, pack_head, unpack};
 pub use violation::{Ends, Violation};

@@ -7,6 +7,9 @@ use crate::limits;
 use crate::names::RequestId;
 use crate::protocol::Violation;
 
+/// What chunks are compressed with, as the messages name it.
+pub const ZSTD: &str = "zstd";
+
 /// The header of a chunk.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -24,6 +27,9 @@ pub struct ChunkHeader {
     /// Where the payload belongs in the file, in bytes (v2).
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub offset: Option<u64>,
+    /// The payload is compressed (zstd), and has so many bytes of the file; absent when it is these bytes themselves (v2).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub zstd: Option<u64>,
 }
 
 /// The header of a server's answer to `ask_blocks` or `ask_pages`; the payload is the hashes (v2).

@@ -76,6 +76,22 @@ pub enum Violation {
         /// The block that it begins with.
         block: Option<u64>,
     },
+    /// A compressed chunk, where none was asked for.
+    NotAgreed,
+    /// A compressed chunk that says it holds nothing, more than a chunk may, or no more than it takes.
+    BadLength {
+        /// Bytes of the file, as stated.
+        stated: u64,
+        /// Bytes that came.
+        came: u64,
+        /// The most that a chunk may hold.
+        most: u64,
+    },
+    /// A compressed chunk that can't be decompressed to what it says it holds.
+    BadFrame {
+        /// What is wrong with it.
+        why: String,
+    },
     /// An answer that was not asked for, or that is none.
     BadAnswer,
 }
@@ -106,7 +122,10 @@ impl Violation {
             | Violation::OffsetGap { .. }
             | Violation::TooManyBytes { .. }
             | Violation::NotHeld { .. }
-            | Violation::BadQuestion { .. } => Ends::Attempt,
+            | Violation::BadQuestion { .. }
+            | Violation::NotAgreed
+            | Violation::BadLength { .. }
+            | Violation::BadFrame { .. } => Ends::Attempt,
         }
     }
 }
@@ -141,6 +160,16 @@ impl fmt::Display for Violation {
                 write!(f, "a question about blocks from {block} on that may not be asked here")
             }
             Violation::BadQuestion { block: None } => write!(f, "a question about no block"),
+            Violation::NotAgreed => write!(f, "a compressed chunk came, and none was asked for"),
+            Violation::BadLength { stated, came, most } => {
+                write!(
+                    f,
+                    "a compressed chunk of {came} bytes says it holds {stated}; it may hold more than it has, and at most {most}"
+                )
+            }
+            Violation::BadFrame { why } => {
+                write!(f, "a compressed chunk that can't be decompressed: {}", printable(why))
+            }
             Violation::BadAnswer => write!(f, "hashes came that were not asked for"),
         }
     }

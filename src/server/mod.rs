@@ -13,6 +13,7 @@ mod gate;
 mod orders;
 mod parked;
 mod receiving;
+mod recovery;
 mod replies;
 mod retention;
 mod room;
@@ -35,12 +36,13 @@ use tiny_http::Request;
 use crate::audit::{Event, Log, operator_name};
 use crate::clock;
 use crate::complaints::Complaints;
+use crate::compression;
 use crate::door::listener::Admission;
 use crate::hub::{Action, Hub, Now};
 use crate::limits;
 use crate::line::{Outbox, Pulse};
 use crate::names::{ClientId, RequestId};
-use crate::protocol::{Dialect, ToAgent, to_text};
+use crate::protocol::{Dialect, ToAgent, ZSTD, to_text};
 use crate::settings::ServerSettings;
 use crate::spool::Spool;
 use crate::stream::tls::Acceptor;
@@ -187,6 +189,7 @@ impl Server {
                     max_rate: max_rate.filter(|_| v2),
                     have: Some(have).filter(|have| v2 && *have > 0),
                     requested_by: requested_by.filter(|_| v2),
+                    compress: self.most_compressed(&state.hub, &client).map(|_| ZSTD.to_owned()),
                 };
                 state.post(&client, generation, &message)
             }
@@ -240,6 +243,12 @@ impl Server {
     /// Payload of a chunk that a client is asked for, in bytes.
     fn chunk_size(&self) -> usize {
         self.settings.chunk_size.unwrap_or(limits::CHUNK_BYTES)
+    }
+
+    /// What a compressed chunk of this client may hold, in bytes; nothing where it is not asked for any.
+    fn most_compressed(&self, hub: &Hub, client: &ClientId) -> Option<u64> {
+        let agreed = self.settings.compress && compression::IS_BUILT_IN && hub.compresses(client);
+        agreed.then_some(self.chunk_size() as u64)
     }
 
     /// When a client was last heard, since the epoch, and its round trip.

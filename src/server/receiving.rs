@@ -3,8 +3,9 @@
 //! What comes for one is checked by its [`Inbound`] machine and handed to its writer through a bounded channel. A full
 //! channel stops the session's reading, and TCP stops the agent; while it waits so, the client counts as alive.
 
+use std::cell::Cell;
 use std::convert::Infallible;
-use std::thread::{self, Scope};
+use std::thread::Scope;
 use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError, bounded};
@@ -19,6 +20,7 @@ use crate::line::Bytes;
 use crate::names::{RequestId, printable};
 use crate::protocol::{Dialect, Ends, Violation};
 use crate::spool::Part;
+use crate::threads;
 use crate::transfer::{Failure, FailureCode};
 
 /// A transfer that this session is receiving, or has just asked for.
@@ -49,6 +51,7 @@ impl<'s> Session<'s> {
         match running.inbound.step(event) {
             Ok(Action::Begin { source_name, size }) => self.begin(id, source_name, size, scope),
             Ok(Action::Store) => self.hand_over(id, Piece::Payload(payload)),
+            Ok(Action::Decompress { length }) => self.hand_over(id, Piece::Compressed { payload, length }),
             Ok(Action::Keep { length }) => self.hand_over(id, Piece::Keep { length }),
             Ok(Action::TellBlocks { from, count }) => self.hand_over(id, Piece::AskBlocks { from, count }),
             Ok(Action::TellPages { blocks }) => self.hand_over(id, Piece::AskPages { blocks }),
@@ -72,13 +75,15 @@ impl<'s> Session<'s> {
         let (client, generation) = (&self.client, self.generation);
         let asked = self.server.ask(|hub| {
             let dialect = hub.line_of(client).and_then(|(_, dialect)| dialect);
-            (hub.expected(client, generation, id), dialect, hub.held(id).bytes())
+            let compressed = self.server.most_compressed(hub, client);
+            (hub.expected(client, generation, id), dialect, hub.held(id).bytes(), compressed)
         });
         match asked {
-            (Expected::Attempt(attempt), dialect, have) => {
+            (Expected::Attempt(attempt), dialect, have, compressed) => {
                 self.sweep();
                 let max_size = self.server.settings.max_file_size.unwrap_or(u64::MAX);
-                let inbound = Inbound::new(attempt, dialect.unwrap_or(Dialect::V1), max_size, have);
+                let inbound =
+                    Inbound::new(attempt, dialect.unwrap_or(Dialect::V1), max_size, have, compressed);
                 self.running.insert(id, Running { inbound, attempt, writer: None });
                 Ok(true)
             }
@@ -135,10 +140,10 @@ impl<'s> Session<'s> {
         let (pieces_in, pieces) = bounded(limits::WRITER_QUEUE_CHUNKS);
         let (client, outbox, pulse) =
             (self.client.clone(), self.line.outbox().clone(), self.line.pulse().clone());
-        let writer = Writer { server, client, id, attempt, size, pieces, stop, outbox, pulse };
+        let untold = Cell::default();
+        let writer = Writer { server, client, id, attempt, size, pieces, stop, outbox, pulse, untold };
         let name = format!("write {}", self.client);
-        let builder = thread::Builder::new().name(name).stack_size(limits::SMALL_STACK);
-        match builder.spawn_scoped(scope, move || writer.run(part)) {
+        match threads::spawn_scoped(scope, name, limits::SMALL_STACK, move || writer.run(part)) {
             Ok(_joined_by_the_scope) => {
                 self.running.get_mut(&id).expect("it is running").writer = Some(pieces_in);
             }
@@ -151,22 +156,23 @@ impl<'s> Session<'s> {
 
     /// Gives a piece to the writer, however long that takes; the client is not read meanwhile.
     fn hand_over(&mut self, id: RequestId, mut piece: Piece) {
-        let Some(writer) = self.running.get(&id).and_then(|running| running.writer.clone()) else { return };
-        let beat: Duration = self.line.beat();
+        let running = self.running.get(&id).and_then(|running| running.writer.as_ref());
+        let (Some(writer), line) = (running, &mut self.line) else { return };
+        let beat: Duration = line.beat();
         loop {
             match writer.try_send(piece) {
                 Ok(()) => return,
                 Err(TrySendError::Disconnected(_)) => break,
                 Err(TrySendError::Full(back)) => piece = back,
             }
-            self.line.pulse().set_waiting(true);
+            line.pulse().set_waiting(true);
             let sent = writer.send_timeout(piece, beat);
-            self.line.pulse().set_waiting(false);
+            line.pulse().set_waiting(false);
             match sent {
                 Ok(()) => return,
                 Err(SendTimeoutError::Disconnected(_)) => break,
                 Err(SendTimeoutError::Timeout(back)) => {
-                    self.line.keep_alive();
+                    line.keep_alive();
                     piece = back;
                 }
             }

@@ -1,6 +1,5 @@
 //! Starting the server: what must be there, the threads, and the two lines that say it is ready.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
@@ -26,16 +25,16 @@ use crate::door::listener::{Admission, Listener, raise_descriptor_limit};
 use crate::door::query::split_target;
 use crate::door::{head, reply};
 use crate::exit::Exit;
-use crate::hub::{Action, Config, Hub};
+use crate::hub::{Config, Hub};
 use crate::limits;
-use crate::names::{RequestId, printable};
+use crate::names::printable;
 use crate::program;
 use crate::settings::ServerSettings;
 use crate::signals;
-use crate::spool::{Recovered, Spool};
+use crate::spool::Spool;
 use crate::stream::Stream;
 use crate::stream::tls::Acceptor;
-use crate::transfer::{Failure, FailureCode, Status};
+use crate::threads;
 use crate::watch;
 
 /// What a listener serves.
@@ -287,46 +286,6 @@ impl Server {
         }
     }
 
-    /// Takes up what an earlier run left.
-    fn recover(&self) {
-        let found = self.spool.recover();
-        if found.is_empty() {
-            return;
-        }
-        let count = |wanted: fn(Status) -> bool| {
-            found.iter().filter(|found| wanted(found.record.transfer.status)).count()
-        };
-        let ended = count(Status::is_final);
-        let queued = count(|status| status == Status::Queued);
-        log::info!(
-            "found {} transfers in the spool: {ended} ended, {queued} queued, {} interrupted",
-            found.len(),
-            found.len() - ended - queued
-        );
-        let mut outdated = BTreeSet::new();
-        for Recovered { record, part, is_saved } in found {
-            let id = record.transfer.request_id;
-            let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
-            self.act(|hub, now| {
-                let (saves, others): (Vec<Action>, _) = hub
-                    .restore(record, part, why, now)
-                    .into_iter()
-                    .partition(|action| matches!(action, Action::Save(_)));
-                outdated.extend((!saves.is_empty()).then_some(id));
-                others
-            });
-            if !is_saved {
-                // It was published and not told of when the last run ended.
-                if let Some(transfer) = self.ask(|hub| hub.transfer(id).cloned()) {
-                    self.audit(&Event::ended(&transfer));
-                }
-                outdated.insert(id);
-            }
-        }
-        let outdated: Vec<RequestId> = outdated.into_iter().collect();
-        outdated.chunks(limits::SAVES_TOGETHER).for_each(|ids| self.keep_all_saved(ids));
-    }
-
     /// The largest message that a client may send, in bytes.
     pub(super) fn max_message(&self) -> usize {
         self.chunk_size().max(limits::MIN_MESSAGE_BYTES) + limits::MAX_HEADER_BYTES + 4
@@ -373,13 +332,11 @@ impl Server {
             self.threads.fetch_sub(1, Relaxed);
             return replies::busy("too many callers take files; try again").send(request);
         }
-        let threads = self.threads.clone();
-        let spawned = thread::Builder::new().name("answer".to_owned()).stack_size(limits::SMALL_STACK).spawn(
-            move || {
-                work(request);
-                threads.fetch_sub(1, Relaxed);
-            },
-        );
+        let answering = self.threads.clone();
+        let spawned = threads::spawn("answer", limits::SMALL_STACK, move || {
+            work(request);
+            answering.fetch_sub(1, Relaxed);
+        });
         if let Err(error) = spawned {
             self.threads.fetch_sub(1, Relaxed);
             // The request went with the thread; tiny_http answers 500 when one is dropped.

@@ -4,13 +4,15 @@
 //! attempt ends, after its part is published, removed or let go: the next attempt may go on with it. It also does the counting of silence, because it alone knows whether
 //! it waits for the client or for its own disk.
 
+use std::cell::Cell;
 use std::convert::Infallible;
 use std::sync::Arc;
 
-use crossbeam_channel::{Receiver, select};
+use crossbeam_channel::{Receiver, TryRecvError, select};
 
 use super::Server;
 use crate::blocks::{BlockHash, write_hashes};
+use crate::compression::Decompressor;
 use crate::hub::Begun;
 use crate::limits;
 use crate::line::{Bytes, Outbox, Pulse};
@@ -23,6 +25,8 @@ use crate::transfer::{Failure, FailureCode};
 pub(super) enum Piece {
     /// More of the file.
     Payload(Bytes),
+    /// The same, compressed: it states that it holds so many bytes.
+    Compressed { payload: Bytes, length: u64 },
     /// More of the file, which is here.
     Keep { length: u64 },
     /// What are the hashes of these blocks?
@@ -50,6 +54,16 @@ pub(super) struct Writer<'s> {
     pub(super) stop: Receiver<Infallible>,
     pub(super) outbox: Arc<Outbox>,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) untold: Cell<Covered>,
+}
+
+/// What has come, and the hub has not been told of.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Covered {
+    /// Bytes of the file.
+    bytes: u64,
+    /// Bytes that went over the line for them.
+    on_wire: u64,
 }
 
 /// How the pieces ended.
@@ -71,7 +85,9 @@ impl Writer<'_> {
             // same way. But who ended it before its part was made has not removed that, and saves no more.
             return part.discard();
         }
-        match self.receive(&mut part) {
+        let ending = self.receive(&mut part);
+        self.tell_hub();
+        match ending {
             Ending::Complete(stated) => self.finish(part, stated),
             Ending::Failed(failure) => self.let_go(part, failure),
             Ending::Stopped => part.discard(),
@@ -79,30 +95,35 @@ impl Writer<'_> {
     }
 
     fn receive(&self, part: &mut Part) -> Ending {
+        let mut decompressor = Decompressor::default();
         loop {
-            let bytes_before = self.pulse.bytes();
-            let piece = select! {
-                recv(self.pieces) -> piece => piece,
-                recv(self.stop) -> _ => return Ending::Stopped,
-                default(self.server.settings.stall) => {
-                    // The session may wait for another writer's disk, or a chunk may come slowly: neither is silence.
-                    let came = self.pulse.bytes() - bytes_before;
-                    if self.pulse.is_waiting() || came >= limits::MIN_PROGRESS_BYTES as i64 {
-                        continue;
-                    }
-                    let seconds = self.server.settings.stall.as_secs();
-                    let message = format!("no byte came for {seconds} s");
-                    return Ending::Failed(Failure::new(FailureCode::Stalled, message));
-                }
+            let piece = match self.next() {
+                Ok(piece) => piece,
+                Err(ending) => return ending,
             };
             match piece {
-                Ok(Piece::Payload(payload)) => {
+                Some(Piece::Payload(payload)) => {
+                    decompressor.end_frame();
                     if let Err(error) = part.store(&payload) {
                         return Ending::Failed(self.disk_failure(&error));
                     }
                     self.covered(payload.len(), payload.len());
                 }
-                Ok(Piece::Keep { length }) => match part.keep(length) {
+                Some(Piece::Compressed { payload, length }) => {
+                    let chunk = match decompressor.decompress(&payload, length as usize) {
+                        Ok(chunk) => chunk,
+                        // Bytes that were damaged on the way, most likely: plain ones would have another hash.
+                        Err(violation) => {
+                            let failure = Failure::new(FailureCode::ChecksumMismatch, violation.to_string());
+                            return Ending::Failed(failure);
+                        }
+                    };
+                    if let Err(error) = part.store(chunk) {
+                        return Ending::Failed(self.disk_failure(&error));
+                    }
+                    self.covered(chunk.len(), payload.len());
+                }
+                Some(Piece::Keep { length }) => match part.keep(length) {
                     Ok(()) => self.covered(length as usize, 0),
                     Err(KeepError::Disk(error)) => return Ending::Failed(self.disk_failure(&error)),
                     Err(KeepError::Gone(error)) => {
@@ -111,22 +132,22 @@ impl Writer<'_> {
                         return Ending::Failed(Failure::new(FailureCode::ChecksumMismatch, message));
                     }
                 },
-                Ok(Piece::AskBlocks { from, count }) => {
+                Some(Piece::AskBlocks { from, count }) => {
                     self.answer(HashesOf::Blocks, from, part.block_hashes(from, count));
                 }
-                Ok(Piece::AskPages { blocks }) => {
+                Some(Piece::AskPages { blocks }) => {
                     let from = blocks.first().copied().unwrap_or_default();
                     self.answer(HashesOf::Pages, from, part.page_hashes(&blocks));
                 }
-                Ok(Piece::KeepWaiting) => {}
-                Ok(Piece::End(stated)) => return Ending::Complete(stated),
-                Ok(Piece::Fail(failure)) => {
+                Some(Piece::KeepWaiting) => {}
+                Some(Piece::End(stated)) => return Ending::Complete(stated),
+                Some(Piece::Fail(failure)) => {
                     if failure.code == FailureCode::SizeMismatch {
                         self.tell(part.hash(), false);
                     }
                     return Ending::Failed(failure);
                 }
-                Err(_) => {
+                None => {
                     let message = "the client's line went down in mid-transfer";
                     return Ending::Failed(Failure::new(FailureCode::ClientDisconnected, message));
                 }
@@ -134,8 +155,49 @@ impl Writer<'_> {
         }
     }
 
+    /// The next piece; `None` when the line is gone.
+    fn next(&self) -> Result<Option<Piece>, Ending> {
+        if let Ok(piece) = self.pieces.try_recv()
+            && self.stop.try_recv() == Err(TryRecvError::Empty)
+        {
+            return Ok(Some(piece));
+        }
+        // Nothing more is here: whoever looks sees all that has come.
+        self.tell_hub();
+        loop {
+            let bytes_before = self.pulse.bytes();
+            select! {
+                recv(self.pieces) -> piece => return Ok(piece.ok()),
+                recv(self.stop) -> _ => return Err(Ending::Stopped),
+                default(self.server.settings.stall) => {
+                    // The session may wait for another writer's disk, or a chunk may come slowly: neither is silence.
+                    let came = self.pulse.bytes() - bytes_before;
+                    if self.pulse.is_waiting() || came >= limits::MIN_PROGRESS_BYTES as i64 {
+                        continue;
+                    }
+                    let seconds = self.server.settings.stall.as_secs();
+                    let message = format!("no byte came for {seconds} s");
+                    return Err(Ending::Failed(Failure::new(FailureCode::Stalled, message)));
+                }
+            }
+        }
+    }
+
+    /// Counts what has come; the hub, for which all transfers queue up, is told of many chunks at once.
     fn covered(&self, bytes: usize, on_wire: usize) {
-        self.server.ask(|hub| hub.covered(self.id, self.attempt, bytes as u64, on_wire as u64));
+        let Covered { bytes: before, on_wire: before_on_wire } = self.untold.get();
+        let untold = Covered { bytes: before + bytes as u64, on_wire: before_on_wire + on_wire as u64 };
+        self.untold.set(untold);
+        if untold.bytes >= limits::UNTOLD_BYTES {
+            self.tell_hub();
+        }
+    }
+
+    fn tell_hub(&self) {
+        let Covered { bytes, on_wire } = self.untold.take();
+        if bytes > 0 || on_wire > 0 {
+            self.server.ask(|hub| hub.covered(self.id, self.attempt, bytes, on_wire));
+        }
     }
 
     fn answer(&self, of: HashesOf, from: u64, hashes: Vec<BlockHash>) {

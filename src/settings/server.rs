@@ -24,7 +24,7 @@ Subcommands: keys add, keys list, keys revoke, keys rotate; `keys add --help` te
 Exit codes: 0 done, 1 failed, 2 bad usage or setting.",
 };
 
-const SETTINGS: [Setting; 26] = [
+const SETTINGS: [Setting; 27] = [
     Setting::secret(
         "AUTH_SECRET",
         "the secret of the agents, and the key of the REST API; required unless KEYS_FILE is set",
@@ -41,6 +41,7 @@ const SETTINGS: [Setting; 26] = [
     ),
     UPLOAD_DIR,
     Setting::plain("CHUNK_SIZE", "SIZE", "", "bytes a message that agents are asked for; 64Ki unless set"),
+    Setting::plain("COMPRESS", "WHEN", "auto", "auto lets agents compress what they send; off does not"),
     Setting::plain("MAX_CONCURRENT_TRANSFERS", "N", "5", "transfers that run at once; the rest wait in turn"),
     Setting::plain("MAX_TRANSFERS_PER_CLIENT", "N", "2", "transfers of one client that run at once"),
     Setting::plain("MAX_QUEUED_TRANSFERS", "N", "1000", "transfers that may wait; more are refused (429)"),
@@ -100,6 +101,8 @@ pub struct ServerSettings {
     pub upload_dir: PathBuf,
     /// Bytes a chunk, when set.
     pub chunk_size: Option<usize>,
+    /// Whether agents may compress what they send.
+    pub compress: bool,
     /// Transfers that hold a slot at once.
     pub max_concurrent_transfers: usize,
     /// Transfers of one client that hold a slot at once.
@@ -152,6 +155,7 @@ impl ServerSettings {
             control_listen: given.parsed("CONTROL_LISTEN", control_listen)?,
             upload_dir: given.text("UPLOAD_DIR").expect("it has a default").into(),
             chunk_size: given.chunk_size()?,
+            compress: given.parsed("COMPRESS", compress)?.expect("it has a default"),
             max_concurrent_transfers: given.number("MAX_CONCURRENT_TRANSFERS", 1..=10_000)?,
             max_transfers_per_client: given.number("MAX_TRANSFERS_PER_CLIENT", 1..=10_000)?,
             max_queued_transfers: given.number("MAX_QUEUED_TRANSFERS", 0..=100_000)?,
@@ -169,6 +173,14 @@ impl ServerSettings {
             audit_rotate_bytes: given.size("AUDIT_ROTATE_BYTES", 4096..=u64::MAX)?.expect("it has a default"),
             log_level: given.log_level()?,
         })
+    }
+}
+
+fn compress(text: &str) -> Result<bool, BadValue> {
+    match text {
+        "auto" => Ok(true),
+        "off" => Ok(false),
+        _ => Err(BadValue("auto or off")),
     }
 }
 
@@ -233,6 +245,7 @@ mod tests {
         );
         assert_eq!((s.max_clients, s.max_file_size, s.min_free_bytes), (None, None, 64 << 20));
         assert_eq!((s.max_spool_bytes, s.keep_downloads_days), (100_000_000_000, None));
+        assert!(s.compress);
         assert_eq!(s.audit_rotate_bytes, limits::AUDIT_ROTATE_BYTES);
         let seconds = [s.heartbeat, s.stall, s.stop].map(|time| time.as_secs());
         assert_eq!(seconds, [15, 60, 20]);
@@ -261,6 +274,7 @@ mod tests {
         assert_eq!(set("UPLOAD_DIR", "/srv/in box").upload_dir, PathBuf::from("/srv/in box"));
         assert_eq!(set("CHUNK_SIZE", "65536").chunk_size, Some(65_536));
         assert_eq!(set("CHUNK_SIZE", "4Mi").chunk_size, Some(limits::MAX_CHUNK_BYTES));
+        assert!(set("COMPRESS", "auto").compress && !set("COMPRESS", "off").compress);
         assert_eq!(set("MAX_CONCURRENT_TRANSFERS", "1").max_concurrent_transfers, 1);
         assert_eq!(set("MAX_TRANSFERS_PER_CLIENT", "7").max_transfers_per_client, 7);
         assert_eq!(set("MAX_QUEUED_TRANSFERS", "0").max_queued_transfers, 0);
@@ -311,6 +325,8 @@ mod tests {
             ("CHUNK_SIZE", "1023"),
             ("CHUNK_SIZE", "5M"),
             ("CHUNK_SIZE", "64kb"),
+            ("COMPRESS", "always"),
+            ("COMPRESS", "on"),
             ("MAX_CONCURRENT_TRANSFERS", "0"),
             ("MAX_TRANSFERS_PER_CLIENT", "0"),
             ("MAX_TRANSFERS_PER_CLIENT", "off"),

@@ -4,6 +4,8 @@
 
 mod admission;
 mod attempts;
+#[cfg(feature = "compress")]
+mod compressed;
 mod frames;
 mod held;
 mod order;

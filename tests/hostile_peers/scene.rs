@@ -36,26 +36,57 @@ pub struct Scene {
     earlier: Vec<(String, String)>,
 }
 
+/// Connects, and offers to compress if it is to.
 #[track_caller]
-fn connect(server: &Server) -> V1Client {
+fn connect_offering(server: &Server, compress: Option<&str>) -> V1Client {
     let mut peer = V1Client::dial(server.port, "hostile", SECRET).expect("the server takes the client");
     let hello = peer.hear();
     assert_eq!((&hello["type"], &hello["protocol"]), (&json!("hello"), &json!(2)), "{hello}");
     assert!(hello["heartbeatSeconds"].is_u64(), "{hello}");
-    peer.say(&json!({
+    let mut register = json!({
         "type": "register_meta", "meta": {}, "protocol": 2, "agentVersion": "9.9.9", "shares": ["logs"]
-    }));
+    });
+    if let Some(compress) = compress {
+        register["compress"] = json!(["a word of the future", compress]);
+    }
+    peer.say(&register);
     server.lists_agent("hostile");
     peer
+}
+
+#[track_caller]
+fn connect(server: &Server) -> V1Client {
+    connect_offering(server, None)
 }
 
 impl Scene {
     /// The server has nothing of the file.
     #[track_caller]
     pub fn set() -> Scene {
-        let server = Server::start(&[("STALL_SECONDS", "5")]);
+        Scene::offering(None, &[])
+    }
+
+    /// The same with a peer that has offered to compress, and is asked to.
+    #[cfg(feature = "compress")]
+    #[track_caller]
+    pub fn compressing() -> Scene {
+        let scene = Scene::compressing_with(&[]);
+        assert_eq!(scene.asked["compress"], "zstd", "{}", scene.asked);
+        scene
+    }
+
+    /// The same with further settings of the server.
+    #[cfg(feature = "compress")]
+    #[track_caller]
+    pub fn compressing_with(settings: &[(&str, &str)]) -> Scene {
+        Scene::offering(Some("zstd"), settings)
+    }
+
+    #[track_caller]
+    fn offering(compress: Option<&str>, settings: &[(&str, &str)]) -> Scene {
+        let server = Server::start(&[&[("STALL_SECONDS", "5")], settings].concat());
         let healthy = Healthy::connect(&server);
-        let peer = connect(&server);
+        let peer = connect_offering(&server, compress);
         let (id, asked, earlier) = (String::new(), Value::Null, Vec::new());
         let mut scene = Scene { server, healthy, peer, id, asked, earlier };
         scene.pull(1);

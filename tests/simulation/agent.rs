@@ -8,7 +8,7 @@ use towline::backoff::Backoff;
 use towline::blocks::{BlockHash, read_hashes};
 use towline::limits;
 use towline::names::{ClientId, RequestId};
-use towline::protocol::{Dialect, ToAgent, ToServer};
+use towline::protocol::{Dialect, ToAgent, ToServer, ZSTD};
 use towline::refusal::RefusalCode;
 
 use crate::coverage::Seen;
@@ -81,6 +81,8 @@ impl Client {
             protocol: v2.then_some(2),
             agent_version: v2.then(|| "0".to_owned()),
             shares: v2.then(Vec::new),
+            congestion_control: None,
+            compress: (v2 && scene.plan.has_text).then(|| vec![ZSTD.to_owned()]),
         });
     }
 
@@ -118,13 +120,15 @@ impl Client {
                 attempt,
                 max_rate: _,
                 have,
+                compress,
                 ..
             } => {
                 let asked = chunk_size.map_or(limits::CHUNK_BYTES, |size| size as usize);
                 let chunk = asked.clamp(limits::MIN_CHUNK_BYTES, limits::MAX_CHUNK_BYTES);
                 let (attempt, have) = (attempt.unwrap_or(1), have.unwrap_or(0));
-                let job =
-                    Job { id, attempt, key: file_key, chunk, have, kind: self.kind, dialect: self.dialect };
+                let (key, kind, dialect) = (file_key, self.kind, self.dialect);
+                let compress = compress.as_deref() == Some(ZSTD);
+                let job = Job { id, attempt, key, chunk, have, compress, kind, dialect };
                 self.start(job, line, scene);
             }
             ToAgent::Cancel { request_id: id, attempt } if self.kind != Kind::Node => {

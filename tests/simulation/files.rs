@@ -53,6 +53,7 @@ pub struct Shelf {
     pub keys: Vec<Option<FileKey>>,
     files: BTreeMap<Option<String>, SourceRef>,
     sizes: &'static [usize],
+    has_text: bool,
 }
 
 fn name(key: Option<&FileKey>) -> Option<String> {
@@ -75,14 +76,27 @@ impl Shelf {
             keys.push(Some("db".parse().expect("a key")));
         }
         let sizes: &[usize] = if plan.has_large_file { &LARGE } else { &SIZES };
-        let mut shelf = Shelf { keys, files: BTreeMap::new(), sizes };
+        let mut shelf = Shelf { keys, files: BTreeMap::new(), sizes, has_text: plan.has_text };
         for key in shelf.keys.clone() {
             let size = dice.pick(sizes);
             if !dice.one_in(20) {
-                shelf.files.insert(name(key.as_ref()), Source::new(dice.bytes(size), 0));
+                let content = shelf.content(dice, size);
+                shelf.files.insert(name(key.as_ref()), Source::new(content, 0));
             }
         }
         shelf
+    }
+
+    fn content(&self, dice: &mut Dice, length: usize) -> Vec<u8> {
+        let mut bytes = dice.bytes(length);
+        self.as_text(&mut bytes);
+        bytes
+    }
+
+    fn as_text(&self, bytes: &mut [u8]) {
+        if self.has_text {
+            bytes.iter_mut().for_each(|byte| *byte = b'a' + (*byte & 7));
+        }
     }
 
     pub fn open(&self, key: Option<&FileKey>) -> Option<SourceRef> {
@@ -94,7 +108,8 @@ impl Shelf {
         let key = name(self.keys[dice.index(self.keys.len())].as_ref());
         let size = dice.pick(self.sizes);
         let Some(file) = self.files.get(&key) else {
-            self.files.insert(key, Source::new(dice.bytes(size), step));
+            let content = self.content(dice, size);
+            self.files.insert(key, Source::new(content, step));
             return "appears";
         };
         let mut source = file.borrow_mut();
@@ -102,7 +117,7 @@ impl Shelf {
         let (what, bytes) = match dice.below(12) {
             0..=3 => {
                 let more = dice.between(1, 9000) as usize;
-                bytes.extend(dice.bytes(more));
+                bytes.extend(self.content(dice, more));
                 ("grows", bytes)
             }
             4..=6 if !bytes.is_empty() => {
@@ -110,6 +125,7 @@ impl Shelf {
                     let at = dice.index(bytes.len());
                     let end = (at + dice.between(1, 5000) as usize).min(bytes.len());
                     dice.fill(&mut bytes[at..end]);
+                    self.as_text(&mut bytes[at..end]);
                 }
                 ("is edited", bytes)
             }
@@ -118,10 +134,11 @@ impl Shelf {
                 ("is cut", bytes)
             }
             8 => ("is touched", bytes),
-            9 => ("is written anew", dice.bytes(size)),
+            9 => ("is written anew", self.content(dice, size)),
             10 => {
                 drop(source);
-                self.files.insert(key, Source::new(dice.bytes(size), step));
+                let content = self.content(dice, size);
+                self.files.insert(key, Source::new(content, step));
                 return "is replaced";
             }
             11 if dice.one_in(4) => {

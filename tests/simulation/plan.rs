@@ -51,6 +51,8 @@ pub struct Plan {
     pub step_ms: u64,
     /// Steps with faults.
     pub steps: u64,
+    /// Files hold text, which becomes smaller; agents compress some of it.
+    pub has_text: bool,
     /// A file of several windows.
     pub has_large_file: bool,
     /// Clients register late.
@@ -79,6 +81,7 @@ impl Plan {
             as_text: dice.one_in(8),
             step_ms: dice.pick(&[2, 20, 20, 200, 2000]),
             steps: if has_large_file { 3000 } else { dice.between(150, 700) },
+            has_text: seed % 2 == 1, // beside the dice, which the other worlds have
             has_large_file,
             registers_late: dice.one_in(12),
             clock_jumps: dice.pick(&[0, 0, 0, 0, 0, 5000, 3_600_000]),

@@ -6,6 +6,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use towline::blocks::BlockHash;
+use towline::compression::Compressor;
 use towline::hash::Hasher;
 use towline::limits::BLOCK_BYTES;
 use towline::names::{FileKey, RequestId};
@@ -26,6 +27,7 @@ pub struct Job {
     pub key: Option<FileKey>,
     pub chunk: usize,
     pub have: u64,
+    pub compress: bool,
     pub kind: Kind,
     pub dialect: Dialect,
 }
@@ -62,6 +64,7 @@ pub struct Sender {
     buffer: Vec<u8>,
     hasher: Hasher,
     again: Hasher,
+    compressor: Option<Compressor>,
     last_sign: u64,
 }
 
@@ -77,6 +80,7 @@ impl Sender {
         answers: Rc<RefCell<VecDeque<Vec<BlockHash>>>>,
     ) -> Sender {
         let (hasher, again) = (Hasher::default(), Hasher::default());
+        let compressor = Compressor::new().filter(|_| job.compress);
         Sender {
             job,
             line,
@@ -87,6 +91,7 @@ impl Sender {
             buffer: Vec::new(),
             hasher,
             again,
+            compressor,
             last_sign: 0,
         }
     }
@@ -262,15 +267,30 @@ impl Sender {
     }
 
     fn send(&mut self, seq: u64, offset: Option<u64>, payload: Vec<u8>, scene: &mut Scene) {
+        let (payload, zstd) = self.pack(seq, payload);
         let header = ChunkHeader {
             request_id: self.job.id,
             seq,
             timestamp: 0.into(),
             attempt: self.stated_attempt(),
             offset: offset.filter(|_| self.job.dialect == Dialect::V2),
+            zstd,
         };
         scene.lines[self.line].chunk(header, payload);
         self.last_sign = scene.time;
+    }
+
+    /// Compresses chunks, with a plain one among them now and then.
+    fn pack(&mut self, seq: u64, chunk: Vec<u8>) -> (Vec<u8>, Option<u64>) {
+        let Some(compressor) = &mut self.compressor else { return (chunk, None) };
+        let smaller = if seq % 5 == 3 { None } else { compressor.compress(&chunk).map(<[u8]>::to_vec) };
+        match smaller {
+            Some(smaller) => (smaller, Some(chunk.len() as u64)),
+            None => {
+                compressor.end_frame();
+                (chunk, None)
+            }
+        }
     }
 
     fn give_sign(&mut self, scene: &mut Scene) {

@@ -6,7 +6,7 @@ use std::rc::Rc;
 
 use towline::hub::{Action, Hub, Now};
 use towline::names::{ClientId, RequestId};
-use towline::protocol::{Dialect, ToAgent};
+use towline::protocol::{Dialect, ToAgent, ZSTD};
 use towline::record::Record;
 use towline::transfer::{Failure, FailureCode, Status, Transfer};
 
@@ -154,6 +154,7 @@ impl Server {
                     max_rate: max_rate.filter(|_| v2),
                     have: Some(have).filter(|have| v2 && *have > 0),
                     requested_by: None,
+                    compress: self.hub.compresses(&client).then(|| ZSTD.to_owned()),
                 };
                 self.post(scene, &client, generation, message);
                 None

@@ -181,12 +181,14 @@ impl Session {
 
     fn text(&mut self, message: ToServer, server: &mut Server, scene: &mut Scene) -> Result<(), Violation> {
         let (id, event) = match &message {
-            ToServer::RegisterMeta { meta, protocol, .. } => {
+            ToServer::RegisterMeta { meta, protocol, compress, .. } => {
                 let said = Registration {
                     dialect: Dialect::from_number(*protocol),
                     meta: meta.clone(),
                     agent_version: None,
                     shares: Vec::new(),
+                    congestion_control: None,
+                    compresses: compress.is_some(),
                 };
                 let (client, generation) = (self.client.clone(), self.generation);
                 if server.hub.line_of(&client).is_some_and(|(_, dialect)| dialect == Some(Dialect::V1)) {

@@ -5,6 +5,7 @@ use std::collections::VecDeque;
 use std::rc::Rc;
 
 use towline::blocks::{BlockHash, write_hashes};
+use towline::compression::Decompressor;
 use towline::hub::Begun;
 use towline::limits::{MIN_PROGRESS_BYTES, WRITER_QUEUE_CHUNKS};
 use towline::names::{RequestId, Sha256Hash};
@@ -19,6 +20,7 @@ use crate::server::{Effects, Server};
 /// What a session hands to a writer.
 pub enum Piece {
     Payload(Vec<u8>),
+    Compressed { payload: Vec<u8>, length: u64 },
     Keep { length: u64 },
     AskBlocks { from: u64, count: u64 },
     AskPages { blocks: Vec<u64> },
@@ -79,6 +81,7 @@ pub struct Writer {
     stop: Rc<Cell<bool>>,
     part: Part,
     stage: Stage,
+    decompressor: Decompressor,
     effects: Effects,
     /// Since when it waits for a piece, and what the line had brought by then.
     since: u64,
@@ -104,6 +107,7 @@ impl Writer {
             stop,
             part,
             stage: Stage::SaveFirst,
+            decompressor: Decompressor::default(),
             effects: Effects::new(),
             since: scene.time,
             bytes_before,
@@ -246,10 +250,22 @@ impl Writer {
 
     fn take(&mut self, piece: Piece, server: &mut Server, scene: &mut Scene) -> Stage {
         match piece {
-            Piece::Payload(payload) => match self.part.store(&payload, &mut scene.disk, &mut scene.dice) {
-                Ok(()) => self.covered(payload.len() as u64, payload.len() as u64, server, scene),
-                Err(trouble) => return Stage::Report(trouble.failure()),
-            },
+            Piece::Payload(payload) => {
+                self.decompressor.end_frame();
+                return self.store(&payload, payload.len() as u64, server, scene);
+            }
+            Piece::Compressed { payload, length } => {
+                scene.note(Seen::CameCompressed);
+                let chunk = match self.decompressor.decompress(&payload, length as usize) {
+                    Ok(chunk) => chunk.to_vec(),
+                    Err(violation) => {
+                        scene.note(Seen::BadFrame);
+                        let failure = Failure::new(FailureCode::ChecksumMismatch, violation.to_string());
+                        return Stage::Report(failure);
+                    }
+                };
+                return self.store(&chunk, payload.len() as u64, server, scene);
+            }
             Piece::Keep { length } => match self.part.keep(length, &mut scene.disk, &mut scene.dice) {
                 Ok(()) => self.covered(length, 0, server, scene),
                 Err(KeepError::Disk(trouble)) => return Stage::Report(trouble.failure()),
@@ -275,6 +291,14 @@ impl Writer {
                 }
                 return Stage::Report(failure);
             }
+        }
+        self.wait(scene)
+    }
+
+    fn store(&mut self, chunk: &[u8], on_wire: u64, server: &mut Server, scene: &mut Scene) -> Stage {
+        match self.part.store(chunk, &mut scene.disk, &mut scene.dice) {
+            Ok(()) => self.covered(chunk.len() as u64, on_wire, server, scene),
+            Err(trouble) => return Stage::Report(trouble.failure()),
         }
         self.wait(scene)
     }

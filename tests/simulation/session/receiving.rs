@@ -44,6 +44,7 @@ impl Session {
             }
             Ok(Action::Ignore) => return Ok(()),
             Ok(Action::Store) => Piece::Payload(payload.to_vec()),
+            Ok(Action::Decompress { length }) => Piece::Compressed { payload: payload.to_vec(), length },
             Ok(Action::Keep { length }) => Piece::Keep { length },
             Ok(Action::TellBlocks { from, count }) => Piece::AskBlocks { from, count },
             Ok(Action::TellPages { blocks }) => Piece::AskPages { blocks },
@@ -74,7 +75,9 @@ impl Session {
                 self.sweep(server);
                 let dialect = server.hub.line_of(&self.client).and_then(|(_, dialect)| dialect);
                 let have = server.hub.held(id).bytes();
-                let inbound = Inbound::new(attempt, dialect.unwrap_or(Dialect::V1), u64::MAX, have);
+                let compressed = server.hub.compresses(&self.client).then_some(limits::CHUNK_BYTES as u64);
+                let inbound =
+                    Inbound::new(attempt, dialect.unwrap_or(Dialect::V1), u64::MAX, have, compressed);
                 self.running.insert(id, Running { inbound, attempt, writer: None });
                 Ok(true)
             }
