@@ -24,7 +24,6 @@ pub fn run() {
     sizes();
     at_once();
     clients();
-    records();
 }
 
 /// One pull each. The large ones are nothing but a length at the agent; the server has all their bytes.
@@ -89,7 +88,7 @@ fn clients() {
 }
 
 /// Records that an earlier run has left: the start, lists, and memory.
-fn records() {
+pub fn records() {
     println!(
         " records   start, s   lists, ms: newest 100, one client's, failed, one batch, behind all, one   resident, MiB"
     );

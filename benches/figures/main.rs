@@ -42,11 +42,8 @@ const PARTS: &[Part] = &[
     ("tls", "one pull over wss://, against the same cipher alone", tls::run),
     ("many", "16 and 64 pulls at once: rate, fairness, a small file among them, memory", many::run),
     ("small", "pulls of 1 KiB files: how many a second, how long one takes to begin", small::run),
-    (
-        "growth",
-        "1 MB to 10 GB, 1 to 256 pulls at once, 1 to 10,000 clients, 1 to 100,000 records",
-        growth::run,
-    ),
+    ("growth", "1 MB to 10 GB, 1 to 256 pulls at once, 1 to 10,000 clients", growth::run),
+    ("records", "1 to 100,000 records in the spool: the start, lists, memory", growth::records),
     ("lines", "one pull over a thin line, and over a long and lossy one, against bare TCP", lines::run),
     ("shared", "a second pull and a cancel beside a pull that fills a thin line", shared::run),
     ("fleet", "10,000 idle agents: memory, heartbeats, a pull among them, restarts", fleet::run),
