@@ -27,23 +27,23 @@ pub mod reply;
 #[cfg(test)]
 mod tests;
 
-use std::io::{self, ErrorKind, Read as _};
+use std::io::{self, ErrorKind};
 use std::time::Instant;
 
 use crate::stream::Stream;
 
-/// Reads what is there, waiting no longer than `deadline`; past it, [`ErrorKind::TimedOut`].
+/// Appends what is there to `buffer`, as far as that has room, waiting no longer than `deadline`; past it, [`ErrorKind::TimedOut`].
 ///
 /// A read timeout is per call, so a peer that sends a byte now and then would never meet one; it shrinks here
 /// with each call instead.
-fn read_before(mut socket: &Stream, buffer: &mut [u8], deadline: Instant) -> io::Result<usize> {
+fn read_before(socket: &Stream, buffer: &mut Vec<u8>, deadline: Instant) -> io::Result<usize> {
     loop {
         let left = deadline.saturating_duration_since(Instant::now());
         if left.is_zero() {
             return Err(ErrorKind::TimedOut.into());
         }
         socket.set_read_timeout(Some(left))?;
-        match socket.read(buffer) {
+        match socket.read_into(buffer) {
             // The timeout may end a little early: the clock decides.
             Err(error) if matches!(error.kind(), ErrorKind::WouldBlock | ErrorKind::Interrupted) => {}
             done => return done,

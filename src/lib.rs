@@ -48,5 +48,6 @@ pub mod shares;
 pub mod signals;
 pub mod spool;
 pub mod stream;
+pub mod threads;
 pub mod transfer;
 pub mod watch;

@@ -8,6 +8,8 @@ use std::time::Duration;
 
 /// Client ids and share names; CONTRACT: 1 to 64 characters.
 pub const MAX_LABEL_BYTES: usize = 64;
+/// The name of a congestion control; Linux takes 15 bytes (TCP_CA_NAME_MAX, with its NUL).
+pub const MAX_CONGESTION_CONTROL_BYTES: usize = 15;
 /// A file key; the longest path that Linux takes.
 pub const MAX_FILE_KEY_BYTES: usize = 4096;
 /// A file name, on every file system in use.
@@ -22,7 +24,7 @@ pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
 /// Payload of a chunk: a v1 installation may have set `CHUNK_SIZE` this high; it is held in memory several times.
 pub const MAX_CHUNK_BYTES: usize = 4 << 20;
-/// Payload of a chunk, unless `CHUNK_SIZE` is set (v1's default). Larger gains a few percent, and costs memory: a line's read buffer keeps the size of the largest message that it saw; and delay: what is posted waits behind a chunk.
+/// Payload of a chunk, unless `CHUNK_SIZE` is set (v1's default). Larger gains a few percent, and costs memory while it runs, and delay: what is posted waits behind a chunk.
 pub const CHUNK_BYTES: usize = 64 << 10;
 /// Smaller files are not compressed unless that is wished for always: a connection sends so much before it waits for the other side (ten packets, RFC 6928), and a pull of a small file is over before compressing it has gained anything.
 pub const MIN_COMPRESSED_FILE: u64 = 16 << 10;
@@ -163,7 +165,7 @@ pub const MAX_HEAD_BYTES: usize = 16 << 10;
 pub const MAX_HEADERS: usize = 64;
 /// A request's body: a batch of clients fits.
 pub const MAX_BODY_BYTES: usize = 64 << 10;
-/// Connections that are at the door or with the control plane, each with a thread. With `CONTROL_LISTEN` each port has half of it. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 22 kB, one with a head at its bound 38 kB.
+/// Connections that are at the door or with the control plane, each with a thread. With `CONTROL_LISTEN` each port has half of it. One address may have half of them as long as it has not said who it is; how strangers make way is said in `door/hall.rs`. A silent one costs 20 KiB, one with a head at its bound 36, one behind a TLS handshake 43.
 pub const MAX_DOOR_CONNECTIONS: usize = 4096;
 /// Connections that the kernel holds until we accept them: with std's 128, ten thousand agents coming back at once took 6.9 s, with this 2.5 s.
 pub const ACCEPT_BACKLOG: i32 = 4096;
@@ -232,19 +234,38 @@ pub const MAX_COUNTED_PULLS: u64 = 10_000;
 
 // The line
 
-/// Read buffer of a line, in bytes: it is resident in full and zero-filled before each read (FACTS), so small for ten thousand idle lines; large enough that system calls do not count.
-pub const READ_BUFFER_BYTES: usize = 32 << 10;
+/// Read buffer of a connection, in bytes. An idle line keeps it, so small; a message that is longer than what is left of it is read into
+/// memory of its own. A file of 1 KiB fits with its start and end: one system call.
+pub const READ_BUFFER_BYTES: usize = 2 << 10;
+/// Bytes that wait unsent in an agent's socket, beyond what the network has been given: what is posted later waits behind
+/// them, 50 ms at 20 Mbit/s. With half of it, 1 Gbit/s over 100 ms loses 5 %; without a bound, a second pull at 20 Mbit/s waits 2.5 s.
+pub const MAX_UNSENT_BYTES: u32 = 128 << 10;
 /// Pings and pongs in one beat: a peer sends one or two.
 pub const MAX_CONTROL_FRAMES_A_BEAT: u32 = 1000;
 /// Text messages from a client in one second, without `same`, which covers bytes: the busiest line that we plan for has 1,200, of 400 pulls.
 pub const MAX_TEXTS_A_SECOND: u32 = 12_000;
-/// Stack of a thread that serves one connection or one transfer, in bytes: address space, not memory, and ten times what its deepest call takes.
+/// Stack of a thread that serves one line or one transfer, in bytes: address space, not memory, and ten times what its deepest call takes. Of
+/// ten thousand idle lines each had 12 KiB of it resident.
 pub const SMALL_STACK: usize = 256 << 10;
+/// Stack of a connection until it is let in, and of a caller: plain it has 16 KiB resident, with a TLS handshake 24. Smaller than the other, because glibc
+/// gives the stack of a thread that has ended to the next one that it is large enough for, with the pages that were used: a line would
+/// keep those of a handshake.
+pub const DOOR_STACK: usize = 128 << 10;
+/// Clients that a server is made for. Where fewer fit, its log says so as a warning.
+pub const PLANNED_CLIENTS: usize = 10_000;
+/// `vm.max_map_count`, where it can't be read.
+pub const USUAL_MAPS: usize = 65_530;
+/// Memory maps of a thread: its stack, the stack of its signals, and a guard for each.
+pub const MAPS_A_THREAD: usize = 4;
+/// Threads that are left out of what maps allow: 2,048 maps for everything else (heaps, large buffers, files).
+pub const SPARE_THREADS: usize = 512;
 
 // TLS
 
-/// What is read from a socket at once under TLS, on the stack: about one record (RFC 8446, section 5.1).
-pub const TLS_READ_BYTES: usize = 16 << 10;
+/// The same under TLS, for records; a ping takes 40.
+pub const TLS_IDLE_BYTES: usize = 512;
+/// What is read from a socket at once under TLS while much comes: two records (RFC 8446, section 5.1).
+pub const TLS_READ_BYTES: usize = 32 << 10;
 /// A PEM file: a bundle of all public authorities has 220 KiB.
 pub const MAX_PEM_BYTES: u64 = 4 << 20;
 /// Between two looks, as connections come, whether certificates have changed.

@@ -42,6 +42,12 @@ pub struct ClientId(String);
 #[serde(try_from = "String", into = "String")]
 pub struct ShareName(String);
 
+/// Names a way of the kernel's to find out how fast TCP may send, such as `bbr` or `cubic`: the rule of a client id, and at most
+/// 15 characters.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct CongestionControl(String);
+
 /// What an operator asks for, as it was given: 1 byte to 4 KiB without NUL.
 ///
 /// A v1 client takes it for a path of its own machine, so nothing more is checked here; what a v2 agent
@@ -109,6 +115,11 @@ checked_text!(
     ShareName,
     is_label,
     "a share name is 1 to 64 characters of A-Z a-z 0-9 . _ - and does not start with . or -"
+);
+checked_text!(
+    CongestionControl,
+    |text: &str| is_label(text) && text.len() <= limits::MAX_CONGESTION_CONTROL_BYTES,
+    "a congestion control is 1 to 15 characters of A-Z a-z 0-9 . _ - and does not start with . or -"
 );
 checked_text!(
     FileKey,
@@ -299,6 +310,16 @@ mod tests {
             ["", &"x".repeat(65), "../x", ".hidden", "-x", "a/b", "a\nb", "a b", "schön", "a%2Fb", "a\0"]
         {
             assert!(bad.parse::<ClientId>().is_err(), "{bad:?}");
+        }
+    }
+
+    #[test]
+    fn congestion_controls() {
+        for good in ["bbr", "cubic", "bpf_cubic", &"x".repeat(15)] {
+            assert!(good.parse::<CongestionControl>().is_ok(), "{good}");
+        }
+        for bad in ["", &"x".repeat(16), "b b r", "bbr\n", "-bbr", "bbr\0"] {
+            assert!(bad.parse::<CongestionControl>().is_err(), "{bad:?}");
         }
     }
 

@@ -15,13 +15,14 @@
 pub mod tls;
 
 use std::borrow::Cow;
-use std::io::{self, Read, Write};
+use std::io::{self, Write};
 use std::net::{Shutdown, TcpStream};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::Duration;
 
-use rustix::net::SendFlags;
+use rustix::buffer::spare_capacity;
+use rustix::net::{RecvFlags, SendFlags};
 
 /// One connection; see the module.
 #[derive(Debug)]
@@ -128,21 +129,23 @@ impl Stream {
         self.socket.shutdown(Shutdown::Both)
     }
 
-    fn receive(&self, buffer: &mut [u8]) -> io::Result<usize> {
-        let count = (&*self.socket).read(buffer)?;
-        self.arrived.fetch_add(count as u64, Relaxed);
-        Ok(count)
-    }
-}
-
-impl Read for &Stream {
+    /// Appends what is there to `buffer`, as far as that has room, without growing it; waits until something is there. 0 is
+    /// the end. Nothing is filled with zeros before: memory that is not needed is not touched.
+    ///
     /// # Errors
     /// Those of the socket, timeouts among them: after one of these a later read goes on. What breaks TLS is told in words.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub fn read_into(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+        assert!(buffer.capacity() > buffer.len(), "a read has room, or 0 would not be the end");
         match &self.tls {
-            None => self.receive(buffer),
-            Some(tls) => tls.read(buffer, |buffer| self.receive(buffer)),
+            None => self.receive(buffer, RecvFlags::empty()),
+            Some(tls) => tls.read_into(buffer, |buffer, flags| self.receive(buffer, flags)),
         }
+    }
+
+    fn receive(&self, buffer: &mut Vec<u8>, flags: RecvFlags) -> io::Result<usize> {
+        let count = rustix::net::recv(&*self.socket, spare_capacity(buffer), flags)?.0;
+        self.arrived.fetch_add(count as u64, Relaxed);
+        Ok(count)
     }
 }
 

@@ -345,12 +345,17 @@ fn a_swarm_is_pulled_from() {
     let server = Server::start(&[]);
     let home = TempDir::new();
     let settings = [("AUTH_SECRET", SECRET), ("SERVER_URL", &server.url())];
-    let _swarm =
+    let swarm =
         Program::start("swarm", TOWLINE, &["swarm", "3", "--size", "1M", "--prefix", "s"], &settings, &home);
+    swarm.wait_line("3 of 3 connected after ");
     for id in ["s001", "s002", "s003"] {
         server.lists_agent(id);
     }
     let output = operate(&server, &home, &["pull", "s001", "s002", "s003"]);
     assert_eq!(code(&output), 0, "{}", err(&output));
     assert_eq!(out(&output).matches(": 1.0 MB in ").count(), 3);
+
+    let port = server.port.to_string();
+    let _second = Server::start_in(server.kill(), &[("PORT", &port)]);
+    swarm.wait_nth_line("3 of 3 connected after ", 2);
 }

@@ -13,6 +13,7 @@ use support::v1_client::V1Client;
 
 const SERVER: &str = env!("CARGO_BIN_EXE_towline-server");
 const AGENT: &str = env!("CARGO_BIN_EXE_towline-agent");
+const TOWLINE: &str = env!("CARGO_BIN_EXE_towline");
 
 /// Starts `exe`: it ends at once with 2, its one line names `named`, and no secret is in it.
 #[track_caller]
@@ -61,6 +62,7 @@ fn a_setting_that_does_not_parse_is_named_with_its_value() {
         (AGENT, "SHARES", "logs"),
         (AGENT, "META", "{broken"),
         (AGENT, "MAX_RATE", "fast"),
+        (AGENT, "CONGESTION_CONTROL", "bbr or cubic"),
         (AGENT, "SERVER_URL", "localhost:8080/ws"),
     ] {
         is_refused(exe, &home, &[], &[key, (name, value)], name);
@@ -137,4 +139,33 @@ fn settings_are_read_from_env_file_environment_and_flag_in_rising_order() {
         ready(&["--ws-path", "/from-flag"], &[("WS_PATH", "/x")]).ends_with("WebSocket path: /from-flag")
     );
     assert!(home.join("downloads").is_dir(), "UPLOAD_DIR is ./downloads unless set");
+}
+
+/// Of the descriptors that it may have, the server raises its own limit to the last one, and says what that is good for.
+#[test]
+fn the_server_says_how_many_clients_there_is_room_for() {
+    let home = TempDir::new();
+    let uploads = home.join("downloads");
+    let settings = [
+        ("HOST", "127.0.0.1"),
+        ("PORT", "0"),
+        ("AUTH_SECRET", SECRET),
+        ("UPLOAD_DIR", uploads.to_str().expect("a plain name")),
+    ];
+    let args = ["-c", "ulimit -n 2000 && ulimit -Sn 256 && exec \"$0\"", SERVER];
+    let program = Program::start("towline-server", "/bin/sh", &args, &settings, &home);
+    let said = program.wait_line("there is room for ");
+    assert!(said.contains("[WARN] there is room for 1100 clients, for"), "{said}");
+    assert!(said.contains("2000 open files; LimitNOFILE="), "{said}");
+}
+
+#[test]
+fn a_swarm_that_may_not_open_so_many_files_says_how_many_it_may() {
+    let home = TempDir::new();
+    let settings = [("AUTH_SECRET", SECRET), ("SERVER_URL", "ws://127.0.0.1:1/ws")];
+    let args = ["-c", "ulimit -n 256 && exec \"$0\" swarm 1000", TOWLINE];
+    let mut swarm = Program::start("swarm", "/bin/sh", &args, &settings, &home);
+    assert_eq!(swarm.wait_exit(), 1);
+    let output = swarm.output();
+    assert!(output.contains("1000 agents need 1064 open files, and this process may have 256"), "{output}");
 }

@@ -37,7 +37,7 @@ fn the_list_line_shows_who_is_connected_now() {
     assert_eq!(first["activeTransfers"], 0);
     assert!(first["lastSeen"].is_u64() && first["connectedAt"].is_u64(), "{first}");
     assert!(first["address"].as_str().unwrap().starts_with("127.0.0.1"), "{first}");
-    for name in ["agentVersion", "rttMs"] {
+    for name in ["agentVersion", "rttMs", "congestionControl"] {
         assert!(first.get(name).is_some(), "{name} in {first}");
     }
 }

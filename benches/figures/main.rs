@@ -11,11 +11,17 @@
 
 #[cfg(feature = "compress")]
 mod compression;
+mod fleet;
 mod floor;
 #[cfg(feature = "compress")]
 mod line;
+mod lines;
+mod link;
 mod many;
 mod one;
+mod relay;
+mod send;
+mod shared;
 mod site;
 #[path = "../../tests/support/mod.rs"]
 mod support;
@@ -33,6 +39,11 @@ const PARTS: &[Part] = &[
     #[cfg(feature = "tls")]
     ("tls", "one pull over wss://, against the same cipher alone", tls::run),
     ("many", "16 and 64 pulls at once: rate, fairness, a small file among them, memory", many::run),
+    ("lines", "one pull over a thin line, and over a long and lossy one, against bare TCP", lines::run),
+    ("shared", "a second pull and a cancel beside a pull that fills a thin line", shared::run),
+    ("fleet", "10,000 idle agents: memory, heartbeats, a pull among them, restarts", fleet::run),
+    #[cfg(feature = "tls")]
+    ("fleet-tls", "10,000 idle agents over wss://: memory, a restart", fleet::run_secure),
     #[cfg(feature = "compress")]
     (
         "compression",
@@ -44,6 +55,9 @@ const PARTS: &[Part] = &[
 fn main() -> ExitCode {
     // cargo adds flags of its own, such as --bench.
     let words: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    if let Some(code) = link::apart(&words, &[lines::WORK, shared::WORK].concat()) {
+        return code;
+    }
     if let Some(word) = words.iter().find(|word| PARTS.iter().all(|(name, ..)| name != word)) {
         eprintln!("{word}: the parts are");
         PARTS.iter().for_each(|(name, what, _)| eprintln!("  {name}: {what}"));

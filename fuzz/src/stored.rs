@@ -154,6 +154,7 @@ fn live(record: Record, mut choices: Choices<'_>) {
                     meta: Default::default(),
                     agent_version: None,
                     shares: vec![],
+                    congestion_control: None,
                     compresses: false,
                 };
                 line.map_or(vec![], |generation| hub.register(&client, generation, said, now))

@@ -1,6 +1,6 @@
 //! What an agent answers to `list`: each in a thread of its own, a few at once.
 
-use std::thread::{self, Scope};
+use std::thread::Scope;
 
 use super::session::Session;
 use crate::limits;
@@ -8,6 +8,7 @@ use crate::names::RequestId;
 use crate::protocol::{ToServer, to_text};
 use crate::refusal::{Refusal, RefusalCode};
 use crate::shares::listing::Listing;
+use crate::threads;
 
 impl Session<'_> {
     /// Lists in a thread: a folder may be large, its disk slow, and the answer long.
@@ -48,8 +49,7 @@ impl Session<'_> {
             }
             self.lock().listings -= 1;
         };
-        let builder = thread::Builder::new().name("list".to_owned()).stack_size(limits::SMALL_STACK);
-        if let Err(error) = builder.spawn_scoped(scope, list) {
+        if let Err(error) = threads::spawn_scoped(scope, "list", limits::SMALL_STACK, list) {
             self.lock().listings -= 1;
             let none = format!("no thread for it: {error}");
             self.refuse(id, None, &Refusal::new(RefusalCode::TooManyTransfers, none));

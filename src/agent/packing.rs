@@ -24,24 +24,21 @@ impl Packing {
         Packing { gain: Gain::new(wish, session.line_speed()), compressor: None }
     }
 
-    /// What goes over the line for a chunk, and how many bytes it holds when that is compressed.
-    pub(super) fn pack<'b>(&'b mut self, chunk: &'b [u8]) -> (&'b [u8], Option<u64>) {
+    /// A chunk as it goes over the line, when it becomes smaller and that gains.
+    pub(super) fn pack(&mut self, chunk: &[u8]) -> Option<&[u8]> {
         let tries = self.gain.tries();
         if tries && self.compressor.is_none() {
             self.compressor = Compressor::new();
         }
-        let Some(compressor) = &mut self.compressor else { return (chunk, None) };
+        let compressor = self.compressor.as_mut()?;
         if !tries {
             compressor.end_frame();
-            return (chunk, None);
+            return None;
         }
         let began = Instant::now();
         let smaller = compressor.compress(chunk);
         self.gain.compressed(chunk.len(), smaller.map(<[u8]>::len), began.elapsed());
-        match smaller {
-            Some(smaller) => (smaller, Some(chunk.len() as u64)),
-            None => (chunk, None),
-        }
+        smaller
     }
 
     /// Notes that the line took `bytes` of a chunk, and since when it kept us.

@@ -16,7 +16,7 @@ use crate::blocks::BlockHash;
 use crate::clock;
 use crate::hash::Hasher;
 use crate::limits;
-use crate::line::{binary_frame, close};
+use crate::line::{Payload, binary_frame, close};
 use crate::names::{FileKey, RequestId};
 use crate::outbound::{Found, Outbound, Question, Reading, Step};
 use crate::pace::{Pace, chunk_for};
@@ -55,7 +55,8 @@ struct Work<'s> {
     stop: &'s Receiver<Infallible>,
     answers: &'s Receiver<Vec<BlockHash>>,
     content: Content,
-    buffer: Vec<u8>,
+    buffer: Payload,
+    /// A chunk that became smaller, as a message.
     frame: Vec<u8>,
     hasher: Hasher,
     pace: Option<Pace>,
@@ -112,7 +113,7 @@ impl Sending {
         );
         session.say(&ToServer::UploadStart { request_id: self.id, filename, filesize: size, attempt });
         let piece = if self.have > 0 { chunk.max(limits::BLOCK_BYTES) } else { chunk };
-        let buffer = vec![0; piece.min(usize::try_from(size).unwrap_or(usize::MAX)).max(1)];
+        let buffer = Payload::new(piece.min(usize::try_from(size).unwrap_or(usize::MAX)).max(1));
         let (pace, frame, hasher) = (self.max_rate.map(Pace::new), Vec::new(), Hasher::default());
         let packing = Packing::new(session, self.compress, size);
         let last_sign = Instant::now();
@@ -204,23 +205,27 @@ impl Sending {
     ) -> Result<(), Quit> {
         let v2 = work.session.dialect == Dialect::V2;
         let length = piece.len();
-        let (payload, zstd) = work.packing.pack(&work.buffer[piece]);
+        let smaller = work.packing.pack(&work.buffer[piece.clone()]);
+        let on_wire = smaller.map_or(length, <[u8]>::len);
         let head = pack_head(&ChunkHeader {
             request_id: self.id,
             seq,
             timestamp: clock::now_ms().into(),
             attempt: self.stated_attempt(work.session),
             offset: v2.then_some(offset),
-            zstd,
+            zstd: smaller.map(|_| length as u64),
         });
         let outbox = &work.session.outbox;
-        let on_wire = payload.len();
-        binary_frame(outbox.side(), &head, payload, &mut work.frame);
+        let is_smaller = smaller.map(|smaller| binary_frame(outbox.side(), &head, smaller, &mut work.frame));
         let began = Instant::now();
         work.wait_for_pace(on_wire)?;
         work.session.agent.allow_bytes(length).map_err(Quit::Refused)?;
         self.sent.update(|sent| sent + length as u64); // some of it may have left, though it fails
-        outbox.send(&work.frame).map_err(|_| Quit::Gone)?;
+        let message = match is_smaller {
+            Some(()) => &work.frame,
+            None => work.buffer.message(outbox.side(), &head, piece),
+        };
+        outbox.send(message).map_err(|_| Quit::Gone)?;
         work.packing.sent(on_wire, began);
         work.was_heard();
         Ok(())

@@ -22,12 +22,13 @@ use crate::compression;
 use crate::gain::{Speed, Wish};
 use crate::limits;
 use crate::line::{Incoming, Line, Outbox, Rate};
-use crate::names::{RequestId, Sha256Hash};
+use crate::names::{CongestionControl, RequestId, Sha256Hash};
 use crate::outbound::Question;
 use crate::protocol::{
     Dialect, HashesHeader, ToAgent, ToServer, Violation, ZSTD, parse_text, to_text, unpack,
 };
 use crate::refusal::{Refusal, RefusalCode};
+use crate::threads;
 
 /// One line's session, as its reader and its transfers share it.
 pub(super) struct Session<'a> {
@@ -94,7 +95,7 @@ impl<'a> Session<'a> {
         if dialect == Dialect::V1 {
             line.count_writes();
         }
-        session.register();
+        session.register(line.congestion_control());
         let stop = thread::scope(|scope| {
             let mut next = first;
             let stop = loop {
@@ -122,7 +123,7 @@ impl<'a> Session<'a> {
         ended(&stop, progressed, come_back_after)
     }
 
-    fn register(&self) {
+    fn register(&self, congestion_control: Option<CongestionControl>) {
         let v2 = self.dialect == Dialect::V2;
         let agent = self.agent;
         self.say(&ToServer::RegisterMeta {
@@ -130,6 +131,7 @@ impl<'a> Session<'a> {
             protocol: v2.then_some(2),
             agent_version: v2.then(|| env!("CARGO_PKG_VERSION").to_owned()),
             shares: v2.then(|| agent.files.names()),
+            congestion_control: congestion_control.filter(|_| v2).map(String::from),
             compress: (v2 && self.can_compress()).then(|| vec![ZSTD.to_owned()]),
         });
     }
@@ -253,13 +255,12 @@ impl<'a> Session<'a> {
             transfers.running.insert(id, Running { attempt, serial, _stop: stop_in, answers: answers_in });
             serial
         };
-        let builder = thread::Builder::new().name(format!("send {id}")).stack_size(limits::SMALL_STACK);
         let send = move || {
             sending.run(self, &stop, &answers);
             self.over(id, serial);
             drop(turn);
         };
-        if let Err(error) = builder.spawn_scoped(scope, send) {
+        if let Err(error) = threads::spawn_scoped(scope, format!("send {id}"), limits::SMALL_STACK, send) {
             self.over(id, serial);
             let none = format!("no thread for it: {error}");
             self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, none));

@@ -47,6 +47,8 @@ pub struct Client {
     pub address: Option<String>,
     /// The version of its agent.
     pub agent_version: Option<String>,
+    /// Who finds out how fast its socket may send.
+    pub congestion_control: Option<String>,
     /// Transfers that run.
     pub active_transfers: Option<u64>,
     /// Round trip of the last ping.

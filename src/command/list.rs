@@ -172,12 +172,16 @@ fn client_table(clients: Vec<Client>) -> String {
                 shown(&address),
                 shown(client.agent_version.as_deref().unwrap_or("v1")),
                 client.rtt_ms.map_or(String::new(), |ms| format!("{ms:.1} ms")),
+                shown(client.congestion_control.as_deref().unwrap_or_default()),
                 client.active_transfers.map_or(String::new(), |count| count.to_string()),
                 shown(&meta),
             ]
         })
         .collect();
-    human::table(["CLIENT", "CONNECTED", "ADDRESS", "AGENT", "ROUND TRIP", "RUNNING", "LABELS"], &rows)
+    human::table(
+        ["CLIENT", "CONNECTED", "ADDRESS", "AGENT", "ROUND TRIP", "SENDS BY", "RUNNING", "LABELS"],
+        &rows,
+    )
 }
 
 fn transfer_table(transfers: Vec<Transfer>) -> String {
@@ -293,7 +297,7 @@ mod tests {
     #[test]
     fn tables() {
         let json = r#"[{"clientId":"shop-001","lastSeen":1,"meta":{"region":"west","n":1},"connectedAt":1761924600123,
-            "address":"10.0.0.7","agentVersion":"0.1.0","protocol":2,"activeTransfers":1,"rttMs":20.25},
+            "address":"10.0.0.7","agentVersion":"0.1.0","congestionControl":"bbr","protocol":2,"activeTransfers":1,"rttMs":20.25},
             {"clientId":"old","lastSeen":"x","meta":null}]"#;
         let twins =
             r#"[{"clientId":"twin","address":"10.0.0.7:1","contested":{"address":"10.0.0.8:2","times":3}}]"#;
@@ -301,8 +305,8 @@ mod tests {
         assert!(text.contains("10.0.0.7:1 and 10.0.0.8:2"), "{text}");
         assert_eq!(
             client_table(serde_json::from_str(json).unwrap()),
-            "CLIENT    CONNECTED             ADDRESS   AGENT  ROUND TRIP  RUNNING  LABELS\n\
-             shop-001  2025-10-31 15:30:00Z  10.0.0.7  0.1.0  20.2 ms     1        n=1 region=west\n\
+            "CLIENT    CONNECTED             ADDRESS   AGENT  ROUND TRIP  SENDS BY  RUNNING  LABELS\n\
+             shop-001  2025-10-31 15:30:00Z  10.0.0.7  0.1.0  20.2 ms     bbr       1        n=1 region=west\n\
              old                                       v1\n"
         );
         let mut failed = transfer(Status::Failed, 5_000_000, Some(10_000_000));

@@ -5,15 +5,17 @@
 //! |---|---|---|
 //! | `swarm` (one an agent) | [`run`], which joins it | its line has ended, with `RECONNECT=false`; else with the process |
 
+use std::sync::Arc;
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
 use super::{human, say, worse};
+use crate::agent::Headcount;
 use crate::exit::Exit;
 use crate::names::ClientId;
 use crate::settings::{AgentSettings, Flag, Given, Program, SWARM_SETTINGS, UsageError, value};
-use crate::{agent, limits, logging};
+use crate::{agent, limits, logging, threads};
 
 /// `towline swarm` as its user sees it.
 pub const SWARM: Program = Program {
@@ -26,7 +28,7 @@ pub const SWARM: Program = Program {
         Flag { name: "--prefix", takes: "TEXT", help: "client ids are this and a number [swarm-]" },
     ],
     notes: "\
-The settings are those of an agent, without its name and its files. The file is made while it is sent, is the
+It says when all of them are connected, and when all are again after some have lost their lines. The settings are those of an agent, without its name and its files. The file is made while it is sent, is the
 same each time, and is sent for every file key. What the agents log is shown from warnings on, or
 all of it with LOG_LEVEL=debug. Ctrl-C ends it, at once.",
 };
@@ -73,11 +75,12 @@ pub fn run(given: &Given) -> Result<Exit, UsageError> {
         log::LevelFilter::Info => log::LevelFilter::Warn,
         other => other,
     });
-    if !may_open(order.names.len() as u64 + OTHER_DESCRIPTORS) {
+    if let Err(limit) = may_open(order.names.len() as u64 + OTHER_DESCRIPTORS) {
         eprintln!(
-            "{}: {} agents need more open files than this process may have (ulimit -n)",
+            "{}: {} agents need {} open files, and this process may have {limit}: start fewer, or raise that with ulimit -Hn as root",
             SWARM.name,
-            order.names.len()
+            order.names.len(),
+            order.names.len() as u64 + OTHER_DESCRIPTORS
         );
         return Ok(Exit::Failed);
     }
@@ -87,14 +90,18 @@ pub fn run(given: &Given) -> Result<Exit, UsageError> {
         "agents {first} to {last}, with {size} each, dial {}; Ctrl-C ends them",
         settings.server_url.text
     ));
+    let headcount = Arc::new(Headcount::new(order.names.len(), |all, time| {
+        say(&format!("{all} of {all} connected after {:.1} s", time.as_secs_f64()));
+    }));
     Ok(thread::scope(|scope| {
         let agents: Vec<_> = order
             .names
             .iter()
             .map(|name| {
                 let settings = AgentSettings { client_id: name.clone(), ..settings.clone() };
-                let body = move || agent::run_generated(settings, order.size);
-                thread::Builder::new().name("swarm".to_owned()).spawn_scoped(scope, body)
+                let headcount = headcount.clone();
+                let body = move || agent::run_generated(settings, order.size, headcount);
+                threads::spawn_scoped(scope, "swarm", limits::SMALL_STACK, body)
             })
             .collect();
         let mut exit = Exit::Done;
@@ -114,15 +121,21 @@ pub fn run(given: &Given) -> Result<Exit, UsageError> {
     }))
 }
 
-/// Whether this process may have `count` open files, after its own limit is raised as far as it may be.
-fn may_open(count: u64) -> bool {
-    let limit = getrlimit(Resource::Nofile);
-    let enough = |limit: Option<u64>| limit.is_none_or(|limit| limit >= count);
-    if !enough(limit.current) && enough(limit.maximum) {
-        let raised = Rlimit { current: Some(count), maximum: limit.maximum };
-        return setrlimit(Resource::Nofile, raised).is_ok();
+/// Raises the limit on open files to `count`, unless it is higher already.
+///
+/// # Errors
+/// As many as this process may have.
+fn may_open(count: u64) -> Result<(), u64> {
+    let Rlimit { current, maximum } = getrlimit(Resource::Nofile);
+    let short = |limit: Option<u64>| limit.filter(|limit| *limit < count);
+    match (short(current), short(maximum)) {
+        (None, _) => Ok(()),
+        (Some(_), Some(most)) => Err(most),
+        (Some(current), None) => {
+            let raised = Rlimit { current: Some(count), maximum };
+            setrlimit(Resource::Nofile, raised).map_err(|_| current)
+        }
     }
-    enough(limit.current)
 }
 
 #[cfg(test)]

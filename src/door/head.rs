@@ -104,13 +104,14 @@ pub(super) fn bad_request(message: impl Into<Cow<'static, str>>) -> HeadError {
 /// [`HeadError::Quiet`] when the caller sent nothing or is gone; otherwise the answer that it gets.
 pub fn read_head(socket: &Stream, deadline: Instant) -> Result<Head, HeadError> {
     let mut arriving = Arriving::default();
-    let mut chunk = [0; 4096];
+    let mut chunk = Vec::with_capacity(limits::READ_BUFFER_BYTES);
     loop {
+        chunk.clear();
         match read_before(socket, &mut chunk, deadline) {
             Ok(0) if arriving.is_empty() => return Err(HeadError::Quiet),
             Ok(0) => return Err(bad_request("the connection ended before the request's head did")),
-            Ok(count) => {
-                if let Some(head) = arriving.take(&chunk[..count])? {
+            Ok(_) => {
+                if let Some(head) = arriving.take(&chunk)? {
                     return Ok(head);
                 }
             }

@@ -12,6 +12,7 @@ use super::hall::{Hall, Ticket};
 use super::reply;
 use crate::complaints::Complaints;
 use crate::limits;
+use crate::threads;
 
 /// Counts who is inside, up to a bound.
 #[derive(Debug)]
@@ -79,7 +80,7 @@ impl Listener {
         on_connection: impl Fn(Arc<TcpStream>, SocketAddr, Ticket<'_>) + Send + Sync,
     ) {
         let on_connection = &on_connection;
-        let (accepting, threads) = (Complaints::new(), Complaints::new());
+        let (accepting, starting) = (Complaints::new(), Complaints::new());
         thread::scope(|scope| {
             loop {
                 let accepted = self.socket.accept();
@@ -105,9 +106,7 @@ impl Listener {
                     turn_away(&socket);
                     continue;
                 };
-                let thread =
-                    thread::Builder::new().name("connection".to_owned()).stack_size(limits::SMALL_STACK);
-                let spawned = thread.spawn_scoped(scope, move || {
+                let spawned = threads::spawn_scoped(scope, "connection", limits::DOOR_STACK, move || {
                     // A command must not wait for a fuller packet. Without it the connection works, a little later.
                     if let Err(error) = socket.set_nodelay(true) {
                         log::debug!("TCP_NODELAY for {peer}: {error}");
@@ -115,7 +114,7 @@ impl Listener {
                     on_connection(socket, peer, ticket);
                 });
                 if let Err(error) = spawned {
-                    threads.about(format_args!("no thread for a connection: {error}"));
+                    starting.about(format_args!("no thread for a connection: {error}"));
                 }
             }
         });
@@ -140,7 +139,7 @@ fn turn_away(mut socket: &TcpStream) {
     let mut sent = socket.set_nonblocking(true);
     if sent.is_ok() {
         // What has come already is read, so that the close is no reset that overtakes the answer.
-        let _ = socket.read(&mut [0; 4096]); // most often nothing is here yet
+        let _ = socket.read(&mut vec![0; 4096]); // most often nothing is here yet
         sent = socket.write_all(&answer).and_then(|()| socket.shutdown(Shutdown::Write));
     }
     if let Err(error) = sent {

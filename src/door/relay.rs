@@ -77,22 +77,23 @@ pub fn read_body(mut socket: &Stream, head: &Head, deadline: Instant) -> Result<
             sent.map_err(|_| HeadError::Quiet)?;
         }
     }
-    let mut filled = body.len();
-    body.resize(length, 0);
-    while filled < length {
-        match read_before(socket, &mut body[filled..], deadline) {
+    body.reserve_exact(length - body.len());
+    while body.len() < length {
+        match read_before(socket, &mut body, deadline) {
             Ok(0) => {
+                let filled = body.len();
                 let message = format!("the body ended after {filled} bytes, Content-Length says {length}");
                 return Err(bad_request(message));
             }
-            Ok(count) => filled += count,
+            Ok(_) => {}
             Err(error) if error.kind() == ErrorKind::TimedOut => {
-                let message = format!("of {length} bytes of body only {filled} came in time");
+                let message = format!("of {length} bytes of body only {} came in time", body.len());
                 return Err(refused(408, "timeout", message));
             }
             Err(_) => return Err(HeadError::Quiet),
         }
     }
+    body.truncate(length);
     Ok(body)
 }
 
@@ -182,7 +183,7 @@ fn ask(control: &ControlSocket, request: &[u8]) -> io::Result<Answer> {
     from.set_read_timeout(Some(limits::RELAY_TIME))?;
     let sent = from.write_all(request);
     let mut start = Vec::new();
-    let mut chunk = [0; 4096];
+    let mut chunk = vec![0; 4096];
     while start.len() < limits::MAX_HEAD_BYTES {
         match read(&mut from, &mut chunk)? {
             0 => {

@@ -70,8 +70,9 @@ pub fn drain_and_close(socket: &Stream) {
 
 fn drain(socket: &Stream, deadline: Instant) -> io::Result<()> {
     let mut dropped = 0;
-    let mut buffer = [0; 16 << 10];
+    let mut buffer = Vec::with_capacity(16 << 10);
     while dropped < limits::MAX_DRAINED_BYTES {
+        buffer.clear();
         match read_before(socket, &mut buffer, deadline)? {
             0 => break,
             count => dropped += count,

@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 use super::contested::{Contested, Rivalry};
 use super::{Action, Due, Hub, Now};
 use crate::limits;
-use crate::names::{ClientId, RequestId};
+use crate::names::{ClientId, CongestionControl, RequestId};
 use crate::protocol::Dialect;
 use crate::transfer::{Failure, FailureCode, Status};
 
@@ -60,6 +60,8 @@ pub struct Registration {
     pub agent_version: Option<String>,
     /// What it offers (v2).
     pub shares: Vec<String>,
+    /// The congestion control of its socket (v2).
+    pub congestion_control: Option<CongestionControl>,
     /// Whether it can compress chunks as we can decompress them (v2).
     pub compresses: bool,
 }
@@ -86,6 +88,8 @@ pub struct ClientView {
     pub meta: Map<String, Value>,
     /// What it offers (v2).
     pub shares: Vec<String>,
+    /// The congestion control of its socket (v2).
+    pub congestion_control: Option<CongestionControl>,
     /// Transfers that hold a slot.
     pub active_transfers: usize,
     /// The last ping's round trip.
@@ -114,6 +118,7 @@ impl Client {
             agent_version: registered.and_then(|registered| registered.agent_version.clone()),
             meta: registered.map(|registered| registered.meta.clone()).unwrap_or_default(),
             shares: registered.map(|registered| registered.shares.clone()).unwrap_or_default(),
+            congestion_control: registered.and_then(|registered| registered.congestion_control.clone()),
             active_transfers: self.slots,
             rtt_ms: None,
             contested: None,
@@ -265,6 +270,7 @@ impl Hub {
                 meta,
                 agent_version: None,
                 shares,
+                congestion_control: None,
                 compresses: false,
             });
             self.wake(client);

@@ -1,20 +1,20 @@
 //! The agent's way out: resolve, connect, a proxy where there is one, shake hands, all under one deadline.
 
 use std::fmt;
-use std::io;
+use std::io::{self, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use socket2::SockRef;
 use tungstenite::client::IntoClientRequest;
 use tungstenite::handshake::HandshakeError;
 use tungstenite::http::HeaderValue;
 use tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER};
 use tungstenite::{Error, client::client_with_config};
 
-use super::half::ReadHalf;
 use super::proxy::{ProxyAddress, ProxyFault, tunnel};
-use super::{Keeping, Line, Rate, Side, config};
+use super::{Keeping, Line, Side};
 use crate::limits;
 use crate::names::printable;
 use crate::stream::Stream;
@@ -103,22 +103,18 @@ pub fn dial(
     authorization.set_sensitive(true);
     request.headers_mut().insert(AUTHORIZATION, authorization);
 
-    let mut half = ReadHalf::new(Arc::new(stream), Side::Agent, keeping);
-    (half.handshake, half.deadline) = (true, Some(deadline));
-    match client_with_config(request, half, Some(config(keeping))) {
-        Ok((mut socket, _)) => {
-            let half = socket.get_mut();
-            (half.handshake, half.deadline, half.since_message) = (false, None, 0);
-            let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());
-            Ok(Line { socket, outbox, pulse, control_frames: Rate::new() })
-        }
+    let stream = Arc::new(stream);
+    let mut tail = Vec::new();
+    let shaking = Shaking { stream: &stream, deadline, came: &mut tail };
+    match client_with_config(request, shaking, None).map(drop) {
+        Ok(()) => Ok(Line::new(stream, Side::Agent, tail, keeping)),
         Err(HandshakeError::Interrupted(_)) => {
             Err(DialError::Unreachable(io::Error::new(io::ErrorKind::TimedOut, "no answer to the handshake")))
         }
         Err(HandshakeError::Failure(Error::Http(response))) => {
             let header = response.headers().get(RETRY_AFTER).and_then(|value| value.to_str().ok());
             let retry_after = header.and_then(|text| text.parse().ok()).map(Duration::from_secs);
-            let body = String::from_utf8_lossy(response.body().as_deref().unwrap_or_default()).into_owned();
+            let body = String::from_utf8_lossy(&tail).into_owned();
             let words = serde_json::from_str::<serde_json::Value>(&body).ok();
             let message =
                 words.and_then(|words| Some(words.get("message")?.as_str()?.to_owned())).unwrap_or(body);
@@ -126,6 +122,52 @@ pub fn dial(
         }
         Err(HandshakeError::Failure(Error::Io(error))) => Err(DialError::Unreachable(error)),
         Err(HandshakeError::Failure(error)) => Err(DialError::NotAServer(error.to_string())),
+    }
+}
+
+/// A connection during the WebSocket handshake, all of it before `deadline`. It is read line by line: what comes behind the
+/// head of the server's answer stays here.
+struct Shaking<'s> {
+    stream: &'s Stream,
+    deadline: Instant,
+    /// What came and was not given out yet.
+    came: &'s mut Vec<u8>,
+}
+
+impl Read for Shaking<'_> {
+    /// # Errors
+    /// `WouldBlock` at the deadline, which ends the handshake; those of the connection.
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.came.reserve_exact(limits::READ_BUFFER_BYTES);
+        while self.came.is_empty() {
+            let left = self.deadline.saturating_duration_since(Instant::now());
+            if left.is_zero() {
+                return Err(io::ErrorKind::WouldBlock.into());
+            }
+            self.stream.set_read_timeout(Some(left))?;
+            match self.stream.read_into(self.came) {
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Ok(0) => return Ok(0),
+                received => drop(received?),
+            }
+        }
+        let line = self.came.iter().position(|byte| *byte == b'\n').map_or(self.came.len(), |end| end + 1);
+        let count = line.min(buffer.len());
+        buffer[..count].copy_from_slice(&self.came[..count]);
+        self.came.drain(..count);
+        Ok(count)
+    }
+}
+
+impl Write for Shaking<'_> {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let mut stream = self.stream;
+        stream.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
     }
 }
 
@@ -153,6 +195,8 @@ fn connect_to(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream>
             Ok(socket) => {
                 socket.set_nodelay(true)?;
                 socket.set_write_timeout(None)?;
+                // A kernel that does not know it holds more back, and that is all.
+                let _older = SockRef::from(&socket).set_tcp_notsent_lowat(limits::MAX_UNSENT_BYTES);
                 return Ok(socket);
             }
             Err(error) => last = io::Error::new(error.kind(), format!("{address}: {error}")),

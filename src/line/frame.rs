@@ -1,5 +1,7 @@
 //! WebSocket frames (RFC 6455, section 5.2), written into a buffer in one piece.
 
+use std::ops::{Deref, DerefMut, Range};
+
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{Control, Data, OpCode};
 
@@ -26,7 +28,15 @@ pub(super) fn ping_frame(side: Side, payload: &[u8]) -> Vec<u8> {
     frame
 }
 
-/// A close with its code and as much of the reason as fits (RFC 6455, section 5.5: 125 bytes in all).
+/// A pong.
+pub(super) fn pong_frame(side: Side, payload: &[u8]) -> Vec<u8> {
+    let mut frame = Vec::new();
+    write_frame(side, OpCode::Control(Control::Pong), &[payload], &mut frame);
+    frame
+}
+
+/// A close with its code and as much of the reason as fits (RFC 6455, section 5.5: 125 bytes in all). One that answers a close
+/// without a code has none either.
 pub(super) fn close_frame(side: Side, code: u16, reason: &str) -> Vec<u8> {
     let mut end = reason.len().min(123);
     while !reason.is_char_boundary(end) {
@@ -34,7 +44,8 @@ pub(super) fn close_frame(side: Side, code: u16, reason: &str) -> Vec<u8> {
     }
     let mut frame = Vec::new();
     let parts = [&code.to_be_bytes()[..], &reason.as_bytes()[..end]];
-    write_frame(side, OpCode::Control(Control::Close), &parts, &mut frame);
+    let parts = if code == super::close::NONE { &[][..] } else { &parts };
+    write_frame(side, OpCode::Control(Control::Close), parts, &mut frame);
     frame
 }
 
@@ -44,23 +55,74 @@ pub fn binary_frame(side: Side, head: &[u8], payload: &[u8], frame: &mut Vec<u8>
     write_frame(side, OpCode::Data(Data::Binary), &[head, payload], frame);
 }
 
+/// Bytes that leave as messages without being copied once more: a message's head, and the frame's, are written before them.
+#[derive(Debug)]
+pub struct Payload {
+    /// [`HEADROOM`], then the bytes.
+    bytes: Vec<u8>,
+}
+
+/// What is before a payload: the frame's header and the message's own, of which ours have at most 300 bytes.
+const HEADROOM: usize = 512;
+
+impl Payload {
+    /// Room for `length` bytes.
+    pub fn new(length: usize) -> Payload {
+        Payload { bytes: vec![0; HEADROOM + length] }
+    }
+
+    /// A binary message of `head` and a piece of the bytes. The piece, and some bytes before it, are of no more use then.
+    pub fn message(&mut self, side: Side, head: &[u8], piece: Range<usize>) -> &[u8] {
+        let end = HEADROOM + piece.end;
+        let start = HEADROOM + piece.start - head.len();
+        self.bytes[start..start + head.len()].copy_from_slice(head);
+        let mut header = Vec::with_capacity(MAX_FRAME_HEADER);
+        let mask = write_header(side, OpCode::Data(Data::Binary), end - start, &mut header);
+        if let Some(mask) = mask {
+            apply_mask(&mut self.bytes[start..end], mask);
+        }
+        let first = start - header.len();
+        self.bytes[first..start].copy_from_slice(&header);
+        &self.bytes[first..end]
+    }
+}
+
+impl Deref for Payload {
+    type Target = [u8];
+    fn deref(&self) -> &[u8] {
+        &self.bytes[HEADROOM..]
+    }
+}
+
+impl DerefMut for Payload {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[HEADROOM..]
+    }
+}
+
 /// RFC 6455, section 5.2: two bytes, eight of length, four of mask.
-const MAX_FRAME_HEADER: usize = 14;
+pub(super) const MAX_FRAME_HEADER: usize = 14;
 
 fn write_frame(side: Side, opcode: OpCode, parts: &[&[u8]], frame: &mut Vec<u8>) {
-    let mask = match side {
-        Side::Server => None,
-        Side::Agent => Some(random_mask()),
-    };
     let length: usize = parts.iter().map(|part| part.len()).sum();
-    let header = FrameHeader { is_final: true, opcode, mask, ..FrameHeader::default() };
     frame.reserve(length + MAX_FRAME_HEADER);
-    header.format(length as u64, frame).expect("writing to memory does not fail");
+    let mask = write_header(side, opcode, length, frame);
     let start = frame.len();
     parts.iter().for_each(|part| frame.extend_from_slice(part));
     if let Some(mask) = mask {
         apply_mask(&mut frame[start..], mask);
     }
+}
+
+/// The header of a frame with `length` bytes; returns what they are to be masked with.
+fn write_header(side: Side, opcode: OpCode, length: usize, header: &mut Vec<u8>) -> Option<[u8; 4]> {
+    let mask = match side {
+        Side::Server => None,
+        Side::Agent => Some(random_mask()),
+    };
+    let frame = FrameHeader { is_final: true, opcode, mask, ..FrameHeader::default() };
+    frame.format(length as u64, header).expect("writing to memory does not fail");
+    mask
 }
 
 /// A mask that nobody can foretell (RFC 6455, section 10.3 says why).
@@ -69,7 +131,7 @@ fn random_mask() -> [u8; 4] {
 }
 
 /// RFC 6455, section 5.3; eight bytes at a time, which the compiler widens further.
-fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
+pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
     let wide = u64::from_ne_bytes([mask, mask].concat().try_into().expect("twice four bytes"));
     let mut words = payload.chunks_exact_mut(8);
     for word in &mut words {
@@ -92,6 +154,21 @@ mod tests {
         tungstenite::WebSocket::from_raw_socket(std::io::Cursor::new(frame.to_vec()), role, None)
             .read()
             .unwrap()
+    }
+
+    #[test]
+    fn messages_are_made_where_their_bytes_are() {
+        let content: Vec<u8> = (0..200_000).map(|i| (i / 7) as u8).collect();
+        for side in [Side::Server, Side::Agent] {
+            let mut payload = Payload::new(content.len());
+            payload.copy_from_slice(&content);
+            // A piece, with some left out, and a longer head than there are bytes before it.
+            for piece in [0..1, 1..126, 200..65_800, 65_800..65_800, 65_800..200_000] {
+                let head = [7; 300];
+                let message = payload.message(side, &head, piece.clone());
+                assert_eq!(read_back(side, message).into_data(), [&head, &content[piece]].concat());
+            }
+        }
     }
 
     #[test]

@@ -1,10 +1,11 @@
-//! What tungstenite reads from and writes to: the socket with its deadlines and signs of life, and the outbox.
+//! The socket as a line reads it: with its deadlines and signs of life.
 
-use std::io::{self, Read, Write};
+use std::io;
+use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::{Gone, Keeping, Outbox, Pulse, Side};
+use super::{Keeping, Outbox, Pulse, Side};
 use crate::limits;
 use crate::stream::Stream;
 
@@ -25,8 +26,6 @@ pub(super) struct ReadHalf {
     headway: Instant,
     /// Bytes of the socket that were counted as signs of life.
     counted_raw: u64,
-    /// In the handshake: writes go to the socket, and the deadline is the end.
-    pub(super) handshake: bool,
     /// What is written counts as a sign of life: the peer never pings by itself, and our pings wait behind chunks.
     pub(super) writes_count: bool,
 }
@@ -47,9 +46,13 @@ impl ReadHalf {
             since_message: 0,
             headway: Instant::now(),
             counted_raw: 0,
-            handshake: false,
             writes_count: false,
         }
+    }
+
+    /// The TCP socket, for its options.
+    pub(super) fn tcp(&self) -> &TcpStream {
+        self.socket.socket()
     }
 
     /// Pings when a beat has gone without a frame of ours, or without one of the peer's, and says when to look again.
@@ -66,10 +69,11 @@ impl ReadHalf {
         beat
     }
 
-    /// Sets the socket's read timeout, when the one that is set is longer, or much shorter.
+    /// Sets the socket's read timeout, when the one that is set is longer by more than a trifle, or much shorter: while chunks come, what is
+    /// left of a beat shrinks with each, and would take a system call each.
     fn wait_at_most(&mut self, time: Duration) -> io::Result<()> {
         let time = time.max(Duration::from_millis(1));
-        if self.timeout > time || self.timeout < time - time / 8 {
+        if self.timeout > time + time / 32 || self.timeout < time - time / 8 {
             self.socket.set_read_timeout(Some(time))?;
             self.timeout = time;
         }
@@ -102,13 +106,14 @@ impl ReadHalf {
 
     /// Reads and drops what still comes, until the peer has closed, or `deadline`.
     pub(super) fn drop_rest(&mut self, deadline: Instant) {
-        let (mut dropped, mut buffer) = (0, [0; 4 << 10]);
+        let (mut dropped, mut buffer) = (0, Vec::with_capacity(4 << 10));
         while dropped < limits::MAX_DRAINED_BYTES {
             let left = deadline.saturating_duration_since(Instant::now());
             if left.is_zero() || self.wait_at_most(left).is_err() {
                 return;
             }
-            match (&*self.socket).read(&mut buffer) {
+            buffer.clear();
+            match self.socket.read_into(&mut buffer) {
                 Ok(0) => return,
                 Ok(count) => dropped += count,
                 Err(error)
@@ -128,11 +133,13 @@ impl ReadHalf {
     }
 }
 
-impl Read for ReadHalf {
+impl ReadHalf {
+    /// Appends what is there to `buffer`, as far as that has room; waits for it. 0 is the end.
+    ///
     /// # Errors
     /// `WouldBlock` at the deadline; `TimedOut` for a silent peer, or a message that makes no headway; `InvalidData` for endless fragments; `BrokenPipe`
     /// for a peer that does not read.
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+    pub(super) fn read_into(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
         if self.since_message > 2 * self.keeping.max_message + 4 * limits::READ_BUFFER_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "fragments without end"));
         }
@@ -147,7 +154,7 @@ impl Read for ReadHalf {
         // Whoever was busy elsewhere has not been listening: the peer gets a beat at least.
         let mut patience = self.patience().max(self.keeping.beat);
         loop {
-            let mut wait = if self.handshake { limits::DIAL_TIME } else { self.ping_if_due().min(patience) };
+            let mut wait = self.ping_if_due().min(patience);
             if let Some(deadline) = self.deadline {
                 let left = deadline.saturating_duration_since(Instant::now());
                 if left.is_zero() {
@@ -156,7 +163,7 @@ impl Read for ReadHalf {
                 wait = wait.min(left);
             }
             self.wait_at_most(wait)?;
-            match (&*self.socket).read(buffer) {
+            match self.socket.read_into(buffer) {
                 Ok(length) => {
                     self.counted_raw = self.socket.arrived();
                     self.count(length);
@@ -165,7 +172,7 @@ impl Read for ReadHalf {
                 Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {
                     self.count_raw();
                     patience = self.patience();
-                    if !self.handshake && patience.is_zero() {
+                    if patience.is_zero() {
                         return Err(io::ErrorKind::TimedOut.into());
                     }
                 }
@@ -173,19 +180,5 @@ impl Read for ReadHalf {
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-impl Write for ReadHalf {
-    fn write(&mut self, frames: &[u8]) -> io::Result<usize> {
-        if self.handshake {
-            return (&*self.socket).write(frames);
-        }
-        self.outbox.post(frames.to_vec()).map_err(|Gone| io::Error::from(io::ErrorKind::BrokenPipe))?;
-        Ok(frames.len())
-    }
-
-    fn flush(&mut self) -> io::Result<()> {
-        Ok(())
     }
 }

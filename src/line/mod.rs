@@ -1,7 +1,7 @@
 //! The line: one WebSocket, read by one thread, written by any. The only module that names `tungstenite`.
 //!
-//! - The thread that owns a [`Line`] reads, and never blocks on a write: tungstenite's own pongs and closes, and
-//!   whatever the reader answers, go through the [`Outbox`] without blocking.
+//! - The thread that owns a [`Line`] reads, and never blocks on a write: pongs, closes and whatever else it answers
+//!   go through the [`Outbox`] without blocking.
 //! - Signs of life are kept while reading: a ping after a beat in which nothing was sent, or nothing heard; three
 //!   silent beats end the line with [`LineEnd::Silent`]. Nothing wakes up in between.
 //! - What is read has bounds: message size, bytes without a message (endless fragments), pings a beat.
@@ -13,6 +13,7 @@ mod outbox;
 mod proxy;
 mod pulse;
 mod rate;
+mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -21,22 +22,22 @@ use std::io;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use tungstenite::error::{CapacityError, ProtocolError};
-use tungstenite::protocol::{Role, WebSocketConfig};
-use tungstenite::{Error, Message, WebSocket};
+use tungstenite::Error;
+use tungstenite::error::CapacityError;
 
 use crate::limits;
-use crate::names::printable;
+use crate::names::{CongestionControl, printable};
 use crate::stream::Stream;
 use half::ReadHalf;
+use reader::{Reader, Whole};
 
 pub use dial::{DialError, ServerAddress, dial, form_encode};
-pub use frame::{Side, binary_frame};
+pub use frame::{Payload, Side, binary_frame};
 pub use outbox::{Gone, Outbox};
 pub use proxy::{ProxyAddress, ProxyFault};
 pub use pulse::{Probe, Pulse};
 pub use rate::Rate;
-/// The payload of a binary message: a slice of the read buffer, shared, not copied.
+/// The payload of a binary message: shared, not copied.
 pub use tungstenite::Bytes;
 /// A text message.
 pub use tungstenite::Utf8Bytes;
@@ -53,6 +54,8 @@ pub mod close {
     pub const PROTOCOL: u16 = 1002;
     /// Text is not UTF-8.
     pub const NOT_UTF8: u16 = 1007;
+    /// A close without a code: it never goes over a line.
+    pub const NONE: u16 = 1005;
     /// Our protocol was broken.
     pub const POLICY: u16 = 1008;
     /// A message over the bound.
@@ -115,7 +118,8 @@ pub struct Keeping {
 
 /// The reading end of a line; see the module.
 pub struct Line {
-    socket: WebSocket<ReadHalf>,
+    half: ReadHalf,
+    reader: Reader,
     outbox: Arc<Outbox>,
     pulse: Arc<Pulse>,
     control_frames: Rate,
@@ -129,10 +133,15 @@ impl Line {
     pub fn accepted(socket: Arc<Stream>, tail: Vec<u8>, keeping: Keeping) -> io::Result<Line> {
         socket.socket().set_nodelay(true)?;
         socket.set_write_timeout(None)?;
-        let half = ReadHalf::new(socket, Side::Server, keeping);
+        Ok(Line::new(socket, Side::Server, tail, keeping))
+    }
+
+    /// A line after its handshake; `tail` are the bytes that were read behind that.
+    fn new(socket: Arc<Stream>, side: Side, tail: Vec<u8>, keeping: Keeping) -> Line {
+        let half = ReadHalf::new(socket, side, keeping);
         let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());
-        let socket = WebSocket::from_partially_read(half, tail, Role::Server, Some(config(keeping)));
-        Ok(Line { socket, outbox, pulse, control_frames: Rate::new() })
+        let reader = Reader::new(side, keeping.max_message, tail);
+        Line { half, reader, outbox, pulse, control_frames: Rate::new() }
     }
 
     /// Where to write.
@@ -147,18 +156,32 @@ impl Line {
 
     /// One heartbeat of this line.
     pub fn beat(&self) -> Duration {
-        self.socket.get_ref().keeping.beat
+        self.half.keeping.beat
+    }
+
+    /// Who finds out how fast this side's socket may send; `None` where the kernel does not tell.
+    pub fn congestion_control(&self) -> Option<CongestionControl> {
+        let name = rustix::net::sockopt::tcp_congestion(self.half.tcp()).ok()?;
+        name.trim_end_matches('\0').parse().ok()
+    }
+
+    /// Asks the kernel for another one.
+    ///
+    /// # Errors
+    /// When it has no such one, or does not let this user have it; the one before stays.
+    pub fn set_congestion_control(&self, name: &CongestionControl) -> io::Result<()> {
+        Ok(rustix::net::sockopt::set_tcp_congestion(self.half.tcp(), name.as_str())?)
     }
 
     /// Beats at another rate from now on.
     pub fn set_beat(&mut self, beat: Duration) {
-        self.socket.get_mut().keeping.beat = beat;
+        self.half.keeping.beat = beat;
     }
 
     /// Takes the progress of what is written for a sign of life too: for a peer that never pings by itself, and whose
     /// answers to our pings wait for megabytes of chunks to get through.
     pub fn count_writes(&mut self) {
-        self.socket.get_mut().writes_count = true;
+        self.half.writes_count = true;
     }
 
     /// Waits for the next message.
@@ -178,7 +201,7 @@ impl Line {
     /// # Errors
     /// The line is over then.
     pub fn read_until(&mut self, deadline: Instant) -> Result<Option<Incoming>, LineEnd> {
-        self.socket.get_mut().deadline = Some(deadline);
+        self.half.deadline = Some(deadline);
         let read = loop {
             match self.read_once() {
                 Ok(None) if Instant::now() >= deadline => break Ok(None),
@@ -186,14 +209,14 @@ impl Line {
                 other => break other,
             }
         };
-        self.socket.get_mut().deadline = None;
+        self.half.deadline = None;
         read
     }
 
     /// Marks the peer as alive while this side does not read, and pings when that is due. To be called once a beat.
     pub fn keep_alive(&mut self) {
         self.pulse.heard();
-        self.socket.get_mut().ping_if_due();
+        self.half.ping_if_due();
     }
 
     /// Says why, waits a moment for the peer's answer, and ends.
@@ -219,40 +242,56 @@ impl Line {
     pub fn drain(&mut self) {
         let deadline = Instant::now() + limits::CLOSE_TIME;
         self.outbox.finish_by(deadline);
-        self.socket.get_mut().drop_rest(deadline);
+        self.half.drop_rest(deadline);
         self.outbox.shut();
     }
 
     /// One message, or `None` after a control frame or a read that ran into the deadline.
     fn read_once(&mut self) -> Result<Option<Incoming>, LineEnd> {
-        let read = self.socket.read();
-        self.socket.get_mut().since_message = 0;
-        if let Ok(message @ (Message::Text(_) | Message::Ping(_) | Message::Pong(_))) = &read {
-            self.pulse.message_is_whole(message.len());
-        }
-        match read {
-            Ok(Message::Text(text)) => Ok(Some(Incoming::Text(text))),
-            Ok(Message::Binary(payload)) => Ok(Some(Incoming::Binary(payload))),
-            Ok(Message::Pong(sent)) => {
+        let whole = loop {
+            match self.reader.next() {
+                Ok(Some(whole)) => break whole,
+                Ok(None) => {}
+                Err(error) => return Err(self.broken(&error)),
+            }
+            match self.half.read_into(self.reader.room()) {
+                Ok(0) => {
+                    let cut = io::Error::new(io::ErrorKind::UnexpectedEof, "closed without a word");
+                    return Err(LineEnd::Dropped(cut));
+                }
+                Ok(_) => {}
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return Ok(None),
+                Err(error) => return Err(self.lost(error)),
+            }
+        };
+        self.half.since_message = 0;
+        match whole {
+            Whole::Text(text) => {
+                self.pulse.message_is_whole(text.len());
+                Ok(Some(Incoming::Text(text)))
+            }
+            Whole::Binary(payload) => Ok(Some(Incoming::Binary(payload))),
+            Whole::Pong(sent) => {
+                self.pulse.message_is_whole(sent.len());
                 self.pulse.answered(&sent);
                 self.count_control_frame()
             }
-            Ok(Message::Ping(_)) => self.count_control_frame(),
-            Ok(Message::Close(frame)) => {
-                // Sends the answer; for a server this ends in an error, because there is nothing more to do.
-                let _ended = self.socket.flush();
-                let (code, reason) = frame
-                    .map_or((1005, String::new()), |frame| (frame.code.into(), frame.reason.to_string()));
-                Err(LineEnd::Closed { code, reason })
+            Whole::Ping(payload) => {
+                self.pulse.message_is_whole(payload.len());
+                // A line that is shut or closing answers no more; the read that follows sees its end.
+                let _gone = self.outbox.pong(&payload);
+                self.count_control_frame()
             }
-            Ok(Message::Frame(_)) => Ok(None), // never given out by `read`
-            Err(Error::Io(error)) if error.kind() == io::ErrorKind::WouldBlock => Ok(None),
-            Err(error) => Err(self.end(error)),
+            Whole::Close(frame) => {
+                let (code, words) = frame.as_ref().map_or((close::NONE, ""), |(code, words)| (*code, words));
+                self.outbox.close(code, words); // section 5.5.1: answered, unless we were first
+                Err(LineEnd::Closed { code, reason: words.to_owned() })
+            }
         }
     }
 
     fn count_control_frame(&mut self) -> Result<Option<Incoming>, LineEnd> {
-        let beat = self.socket.get_ref().keeping.beat;
+        let beat = self.half.keeping.beat;
         if self.control_frames.exceeds(limits::MAX_CONTROL_FRAMES_A_BEAT, beat) {
             self.outbox.close(close::POLICY, "too many pings");
             return Err(LineEnd::Broken("too many pings".to_owned()));
@@ -260,22 +299,22 @@ impl Line {
         Ok(None)
     }
 
-    fn end(&mut self, error: Error) -> LineEnd {
+    /// The socket has no more to give.
+    fn lost(&mut self, error: io::Error) -> LineEnd {
+        match error.kind() {
+            io::ErrorKind::TimedOut => LineEnd::Silent,
+            io::ErrorKind::InvalidData => {
+                let why = error.to_string();
+                self.outbox.close(close::POLICY, &why);
+                LineEnd::Broken(why)
+            }
+            _ => LineEnd::Dropped(error),
+        }
+    }
+
+    /// The peer broke a rule of RFC 6455, or a bound. It is told.
+    fn broken(&mut self, error: &Error) -> LineEnd {
         let (code, why) = match error {
-            Error::ConnectionClosed | Error::AlreadyClosed => {
-                return LineEnd::Closed { code: close::NORMAL, reason: String::new() };
-            }
-            Error::Protocol(ProtocolError::ResetWithoutClosingHandshake) => {
-                return LineEnd::Dropped(io::Error::new(
-                    io::ErrorKind::UnexpectedEof,
-                    "closed without a word",
-                ));
-            }
-            Error::Io(error) if error.kind() == io::ErrorKind::TimedOut => return LineEnd::Silent,
-            Error::Io(error) if error.kind() == io::ErrorKind::InvalidData => {
-                (close::POLICY, error.to_string())
-            }
-            Error::Io(error) => return LineEnd::Dropped(error),
             Error::Capacity(CapacityError::MessageTooLong { size, max_size }) => {
                 (close::TOO_BIG, format!("a message of {size} bytes or more; the bound is {max_size}"))
             }
@@ -285,13 +324,4 @@ impl Line {
         self.outbox.close(code, &why);
         LineEnd::Broken(why)
     }
-}
-
-fn config(keeping: Keeping) -> WebSocketConfig {
-    WebSocketConfig::default()
-        .read_buffer_size(limits::READ_BUFFER_BYTES)
-        .write_buffer_size(0) // whole frames, at once
-        .max_write_buffer_size(limits::MAX_OUTBOX_BYTES)
-        .max_message_size(Some(keeping.max_message))
-        .max_frame_size(Some(keeping.max_message))
 }

@@ -9,13 +9,14 @@
 
 use std::collections::VecDeque;
 use std::io;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread;
 use std::time::{Duration, Instant};
 
 use super::frame::{self, Side};
 use crate::limits;
 use crate::stream::Stream;
+use crate::threads;
 
 /// The line is shut; nothing can be sent any more.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -29,6 +30,8 @@ pub struct Outbox {
     state: Mutex<State>,
     /// Signalled when the writer has finished, and when the line closes or is shut.
     turn: Condvar,
+    /// It is shut because too much waited. Beside the mutex: whoever reads looks at it each time.
+    overfull: AtomicBool,
 }
 
 #[derive(Debug)]
@@ -46,8 +49,6 @@ struct State {
     /// A close has been posted: nothing follows it.
     closing: bool,
     shut: bool,
-    /// It is shut because too much waited.
-    overfull: bool,
 }
 
 impl Outbox {
@@ -62,9 +63,14 @@ impl Outbox {
             last_progress: Instant::now(),
             closing: false,
             shut: false,
-            overfull: false,
         };
-        Outbox { socket, side, state: Mutex::new(state), turn: Condvar::new() }
+        Outbox {
+            socket,
+            side,
+            state: Mutex::new(state),
+            turn: Condvar::new(),
+            overfull: AtomicBool::new(false),
+        }
     }
 
     /// Which end of the line this is.
@@ -101,6 +107,11 @@ impl Outbox {
     /// Posts a ping, without blocking.
     pub(super) fn ping(self: &Arc<Self>, payload: &[u8]) -> Result<(), Gone> {
         self.post(frame::ping_frame(self.side, payload))
+    }
+
+    /// Answers a ping, without blocking.
+    pub(super) fn pong(self: &Arc<Self>, payload: &[u8]) -> Result<(), Gone> {
+        self.post(frame::pong_frame(self.side, payload))
     }
 
     /// Posts a close, without blocking; what is posted later is refused.
@@ -146,7 +157,7 @@ impl Outbox {
         state.posted_bytes += frame.len();
         state.posted.push_back(frame);
         if state.posted_bytes > limits::MAX_OUTBOX_BYTES {
-            state.overfull = true;
+            self.overfull.store(true, Relaxed);
             self.shut_locked(state);
             return Err(Gone);
         }
@@ -212,7 +223,7 @@ impl Outbox {
 
     /// Whether the line is shut because the peer let too much pile up. What it still sends is more of the same.
     pub(super) fn is_overfull(&self) -> bool {
-        self.lock().overfull
+        self.overfull.load(Relaxed)
     }
 
     /// How long ago something was written.
@@ -266,8 +277,7 @@ impl Outbox {
             }
             outbox.finish();
         };
-        let builder = thread::Builder::new().name("outbox".to_owned()).stack_size(limits::SMALL_STACK);
-        if let Err(error) = builder.spawn(write) {
+        if let Err(error) = threads::spawn("outbox", limits::SMALL_STACK, write) {
             log::warn!("a line is shut: no thread to write to it: {error}");
             self.shut();
             self.finish();

@@ -105,3 +105,27 @@ fn a_peer_that_reads_late_gets_all_of_it_in_order() {
     assert!(came == expected);
     assert!(!outbox.is_shut());
 }
+
+#[test]
+fn a_line_keeps_nothing_of_the_messages_that_it_saw() {
+    let (mut line, mut peer) = line();
+    let writing = std::thread::spawn(move || {
+        let (mut chunk, payload) = (Vec::new(), vec![7; 1 << 20]);
+        for length in [64 << 10, 1 << 20, 100, 64 << 10] {
+            binary_frame(Side::Agent, b"", &payload[..length], &mut chunk);
+            peer.write_all(&chunk).unwrap();
+        }
+        peer.write_all(&texts(100)).unwrap();
+        peer
+    });
+    let mut sizes = Vec::new();
+    while sizes.len() < 4 {
+        let Incoming::Binary(chunk) = line.read().unwrap() else { panic!("a text") };
+        sizes.push(chunk.len());
+        assert!(line.reader.held() <= limits::READ_BUFFER_BYTES, "{} bytes are kept", line.reader.held());
+    }
+    assert_eq!(sizes, [64 << 10, 1 << 20, 100, 64 << 10]);
+    (0..100).for_each(|_| assert!(matches!(line.read().unwrap(), Incoming::Text(_))));
+    assert!(line.reader.held() <= limits::READ_BUFFER_BYTES);
+    drop(writing.join().unwrap());
+}

@@ -129,6 +129,9 @@ pub enum ToServer {
         /// What it offers (v2).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         shares: Option<Vec<String>>,
+        /// The congestion control of its socket (v2).
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        congestion_control: Option<String>,
         /// What it can compress chunks with: [`super::ZSTD`], or words that are not known here; absent for nothing (v2).
         #[serde(default, skip_serializing_if = "Option::is_none")]
         compress: Option<Vec<String>>,

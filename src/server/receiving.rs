@@ -5,7 +5,7 @@
 
 use std::cell::Cell;
 use std::convert::Infallible;
-use std::thread::{self, Scope};
+use std::thread::Scope;
 use std::time::Duration;
 
 use crossbeam_channel::{SendTimeoutError, Sender, TrySendError, bounded};
@@ -20,6 +20,7 @@ use crate::line::Bytes;
 use crate::names::{RequestId, printable};
 use crate::protocol::{Dialect, Ends, Violation};
 use crate::spool::Part;
+use crate::threads;
 use crate::transfer::{Failure, FailureCode};
 
 /// A transfer that this session is receiving, or has just asked for.
@@ -142,8 +143,7 @@ impl<'s> Session<'s> {
         let untold = Cell::default();
         let writer = Writer { server, client, id, attempt, pieces, stop, outbox, pulse, untold };
         let name = format!("write {}", self.client);
-        let builder = thread::Builder::new().name(name).stack_size(limits::SMALL_STACK);
-        match builder.spawn_scoped(scope, move || writer.run(part)) {
+        match threads::spawn_scoped(scope, name, limits::SMALL_STACK, move || writer.run(part)) {
             Ok(_joined_by_the_scope) => {
                 self.running.get_mut(&id).expect("it is running").writer = Some(pieces_in);
             }

@@ -31,6 +31,7 @@ use crate::signals;
 use crate::spool::{Recovered, Spool};
 use crate::stream::Stream;
 use crate::stream::tls::Acceptor;
+use crate::threads;
 use crate::transfer::{Failure, FailureCode, Status};
 use crate::watch;
 
@@ -354,13 +355,11 @@ impl Server {
             self.threads.fetch_sub(1, Relaxed);
             return replies::busy("too many callers take files; try again").send(request);
         }
-        let threads = self.threads.clone();
-        let spawned = thread::Builder::new().name("answer".to_owned()).stack_size(limits::SMALL_STACK).spawn(
-            move || {
-                work(request);
-                threads.fetch_sub(1, Relaxed);
-            },
-        );
+        let answering = self.threads.clone();
+        let spawned = threads::spawn("answer", limits::SMALL_STACK, move || {
+            work(request);
+            answering.fetch_sub(1, Relaxed);
+        });
         if let Err(error) = spawned {
             self.threads.fetch_sub(1, Relaxed);
             // The request went with the thread; tiny_http answers 500 when one is dropped.

@@ -1,4 +1,5 @@
-//! A session: one thread that reads one client's line until it ends.
+//! A session: one thread that reads one client's line until it ends. It keeps little while it waits, for there may be ten
+//! thousand: what goes deep is done elsewhere.
 //!
 //! It parses, and hands what belongs to a transfer on to it: `receiving.rs`.
 
@@ -103,12 +104,21 @@ impl<'s> Session<'s> {
             return Err(Violation::TooManyMessages { most: limits::MAX_TEXTS_A_SECOND });
         }
         match message {
-            ToServer::RegisterMeta { meta, protocol, agent_version, shares, compress } => {
+            ToServer::RegisterMeta {
+                meta,
+                protocol,
+                agent_version,
+                shares,
+                congestion_control,
+                compress,
+            } => {
                 let said = Registration {
                     dialect: Dialect::from_number(protocol),
                     meta,
                     agent_version,
                     shares: shares.unwrap_or_default(),
+                    // Shown and no more: what is no such name is left out.
+                    congestion_control: congestion_control.and_then(|name| name.parse().ok()),
                     compresses: compress.is_some_and(|words| words.iter().any(|word| word == ZSTD)),
                 };
                 self.register(said);
@@ -174,7 +184,7 @@ impl<'s> Session<'s> {
     }
 
     fn register(&mut self, said: Registration) {
-        let Registration { dialect, meta, agent_version, mut shares, compresses } = said;
+        let Registration { dialect, meta, agent_version, mut shares, congestion_control, compresses } = said;
         let length = serde_json::to_string(&meta).map_or(usize::MAX, |text| text.len());
         let meta = if length > limits::MAX_META_BYTES {
             let what = format_args!("{} sent labels of {length} bytes; they are left out", self.client);
@@ -186,7 +196,7 @@ impl<'s> Session<'s> {
         shares.truncate(limits::MAX_SHARES);
         shares.retain(|share| share.len() <= limits::MAX_LABEL_BYTES);
         let agent_version = agent_version.map(|version| printable(&version).to_string());
-        let said = Registration { dialect, meta, agent_version, shares, compresses };
+        let said = Registration { dialect, meta, agent_version, shares, congestion_control, compresses };
         let (client, generation) = (self.client.clone(), self.generation);
         self.server.act(|hub, now| hub.register(&client, generation, said, now));
     }

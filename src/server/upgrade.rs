@@ -26,6 +26,7 @@ use crate::names::{ClientId, printable};
 use crate::protocol::{Dialect, ToAgent, to_text};
 use crate::stream::Stream;
 use crate::stream::tls::Acceptor;
+use crate::threads;
 
 /// A no, as it is answered.
 struct No {
@@ -43,8 +44,7 @@ impl No {
     }
 }
 
-/// Serves a client until its line ends, or refuses it.
-/// Its ticket for the door is given back when it is in, or has been answered.
+/// Lets a client in, or refuses it. Its ticket for the door is given back when it is in, or has been answered.
 pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head: Head, ticket: Ticket<'_>) {
     let socket = Arc::new(socket);
     let mut turn = None;
@@ -52,7 +52,7 @@ pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head
         Ok((client, generation, line, key)) => {
             drop((ticket, turn)); // from here on it counts as a client
             server.audit(&Event::AgentConnected { client_id: &client, address: &peer.to_string() });
-            Session::new(server, client, peer, generation, line, key).run();
+            hand_over(server, client, peer, generation, line, key);
         }
         Err(no) => {
             let No { status, error, message, .. } = &no;
@@ -67,6 +67,29 @@ pub(super) fn serve(server: &Arc<Server>, socket: Stream, peer: SocketAddr, head
             let headers: Vec<_> = no.headers.iter().copied().chain(retry).collect();
             refuse(&socket, *status, error, &no.message, &headers);
         }
+    }
+}
+
+/// Serves a client until its line ends, in a thread of its own. What has been done until here, a TLS handshake most of
+/// all, went deep into this thread's stack and left memory in its cache, and would be kept for as long as the line is there.
+fn hand_over(
+    server: &Arc<Server>,
+    client: ClientId,
+    peer: SocketAddr,
+    generation: u64,
+    line: Line,
+    key: LineKey,
+) {
+    let link =
+        Link { generation, outbox: line.outbox().clone(), pulse: line.pulse().clone(), key: key.clone() };
+    let (serving, its_id) = (server.clone(), client.clone());
+    let serve = move || Session::new(&serving, its_id, peer, generation, line, key).run();
+    if let Err(error) = threads::spawn("session", limits::SMALL_STACK, serve) {
+        let (client_id, address) = (&client, &*peer.to_string());
+        server.refused.agents.about(format_args!("{client} loses its line: no thread for it: {error}"));
+        server.audit(&Event::AgentDisconnected { client_id, address });
+        server.leave(&client, &link, || ());
+        link.outbox.shut();
     }
 }
 

@@ -8,7 +8,7 @@ use log::LevelFilter;
 use serde_json::{Map, Value};
 
 use super::value::{self, BadValue};
-use super::{AgentTls, Given, Program, ProxyUrl, Secret, ServerUrl, Setting, UsageError};
+use super::{AgentTls, CongestionChoice, Given, Program, ProxyUrl, Secret, ServerUrl, Setting, UsageError};
 use crate::compression;
 use crate::gain::Wish;
 use crate::limits;
@@ -31,7 +31,7 @@ Exit codes: 0 done, 1 failed, 2 bad usage or setting, 3 not authorised (with REC
 pub const SWARM_SETTINGS: &[Setting] = SETTINGS.split_at(OWN).1;
 
 const OWN: usize = 5;
-const SETTINGS: [Setting; 22] = [
+const SETTINGS: [Setting; 23] = [
     Setting::plain("CLIENT_ID", "ID", "", "this machine's name at the server; unless set, its host name"),
     Setting::plain("FILE_PATH", "FILE", "", "the file that is sent when none is named"),
     Setting::plain(
@@ -61,6 +61,12 @@ const SETTINGS: [Setting; 22] = [
         "RATE",
         "off",
         "most bytes a second, of all transfers together, such as 2M; 1Ki or more",
+    ),
+    Setting::plain(
+        "CONGESTION_CONTROL",
+        "NAME",
+        "auto",
+        "who finds out how fast the line takes bytes: auto (bbr where the kernel lets it), system, or a name",
     ),
     Setting::plain(
         "COMPRESS",
@@ -126,6 +132,8 @@ pub struct AgentSettings {
     pub meta: Map<String, Value>,
     /// Most bytes a second.
     pub max_rate: Option<u64>,
+    /// Who finds out how fast the socket may send.
+    pub congestion_control: CongestionChoice,
     /// Whether the secret goes into the URL too, for a v1 server.
     pub token_in_url: bool,
     /// What proves server and agent to each other.
@@ -182,6 +190,9 @@ impl AgentSettings {
             reconnect: given.text("RECONNECT") != Some("false"),
             meta: given.parsed("META", meta)?.unwrap_or_default(),
             max_rate: given.size("MAX_RATE", limits::MIN_RATE..=u64::MAX)?,
+            congestion_control: given
+                .parsed("CONGESTION_CONTROL", CongestionChoice::parse)?
+                .unwrap_or(CongestionChoice::Auto),
             max_pulls_per_hour: given.number_or_off("MAX_PULLS_PER_HOUR", 1..=limits::MAX_COUNTED_PULLS)?,
             max_bytes_per_day: given.size("MAX_BYTES_PER_DAY", limits::MIN_RATE..=u64::MAX)?,
             token_in_url: given.truth("TOKEN_IN_URL")?,
@@ -252,117 +263,4 @@ fn meta(text: &str) -> Result<Map<String, Value>, BadValue> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::super::testing::{self, error, given};
-    use super::*;
-
-    fn read(env: &[(&str, &str)]) -> Result<AgentSettings, UsageError> {
-        let mut env = env.to_vec();
-        env.push(("AUTH_SECRET", "s3cret")); // behind: a test's own comes first
-        AgentSettings::read_on(&given(&AGENT, &[], &env)?, "shop-001.local")
-    }
-
-    fn set(name: &str, value: &str) -> AgentSettings {
-        read(&[(name, value)]).unwrap_or_else(|e| panic!("{name}={value}: {e}"))
-    }
-
-    #[test]
-    fn defaults_are_those_of_the_contract() {
-        let s = read(&[]).unwrap();
-        let url = ServerUrl {
-            host: "localhost".to_owned(),
-            port: 8080,
-            path_and_query: "/ws".to_owned(),
-            is_secure: false,
-            text: "ws://localhost:8080/ws".to_owned(),
-        };
-        assert_eq!((s.server_url, s.client_id.as_str()), (url, "shop-001.local"));
-        assert_eq!((s.file_path, s.chunk_size, s.max_rate, s.shares.len()), (None, None, None, 0));
-        assert!(s.auth_secret.matches("s3cret") && s.meta.is_empty());
-        assert_eq!(s.compress, Wish::Auto);
-        assert!(s.reconnect && !s.token_in_url && s.proxy.is_none());
-        assert_eq!((s.log_level, s.stop.as_secs(), s.audit_file), (LevelFilter::Info, 20, None));
-    }
-
-    #[test]
-    fn every_setting_is_followed() {
-        assert!(set("AUTH_SECRET", "other").auth_secret.matches("other"));
-        assert!(
-            set("AUTH_SECRET", "change_me").auth_secret.matches("change_me"),
-            "v1's, which a server refuses"
-        );
-        assert_eq!(set("CLIENT_ID", "shop-9").client_id.as_str(), "shop-9");
-        assert_eq!(set("FILE_PATH", "C:\\pos\\data.db").file_path, Some("C:\\pos\\data.db".into()));
-        assert_eq!(set("CHUNK_SIZE", "1Ki").chunk_size, Some(1024));
-        assert_eq!(set("COMPRESS", "off").compress, Wish::Off);
-        if compression::IS_BUILT_IN {
-            assert_eq!(set("COMPRESS", "always").compress, Wish::Always);
-        } else {
-            assert!(error(read(&[("COMPRESS", "always")])).contains("built without compression"));
-        }
-        assert_eq!(set("MAX_RATE", "2M").max_rate, Some(2_000_000));
-        assert_eq!(set("MAX_RATE", "off").max_rate, None);
-        assert_eq!(set("MAX_PULLS_PER_HOUR", "20").max_pulls_per_hour, Some(20));
-        assert_eq!(set("MAX_PULLS_PER_HOUR", "off").max_pulls_per_hour, None);
-        assert_eq!(set("MAX_BYTES_PER_DAY", "5G").max_bytes_per_day, Some(5_000_000_000));
-        assert_eq!(set("MAX_BYTES_PER_DAY", "off").max_bytes_per_day, None);
-        assert_eq!(set("STOP_SECONDS", "0").stop.as_secs(), 0);
-        assert_eq!(set("AUDIT_FILE", "taken.jsonl").audit_file, Some("/nonexistent/taken.jsonl".into()));
-        assert_eq!(set("AUDIT_FILE", "off").audit_file, None);
-        for (text, reconnect) in [("false", false), ("true", true), ("0", true), ("False", true)] {
-            assert_eq!(set("RECONNECT", text).reconnect, reconnect);
-        }
-        assert!(set("TOKEN_IN_URL", "true").token_in_url);
-        assert_eq!(set("LOG_LEVEL", "warn").log_level, LevelFilter::Warn);
-        assert_eq!(set("HTTP_PROXY", "http://p:1").proxy.unwrap().host, "p");
-        assert!(set("HTTPS_PROXY", "http://p:1").proxy.is_none(), "towards ws://");
-        assert_eq!(set("META", r#"{"region":"west","n":[1]}"#).meta["region"], "west");
-        let shares = set("SHARES", "logs=/var/log/pos, db=data/pos=1.db").shares;
-        let shares: Vec<_> =
-            shares.iter().map(|(name, path)| (name.as_str(), path.to_str().unwrap())).collect();
-        assert_eq!(shares, [("logs", "/var/log/pos"), ("db", "/nonexistent/data/pos=1.db")]);
-    }
-
-    #[test]
-    fn what_cannot_work_is_named() {
-        let long = format!("{{\"a\":\"{}\"}}", "x".repeat(limits::MAX_META_BYTES));
-        let many: Vec<String> = (0..=limits::MAX_SHARES).map(|n| format!("s{n}=/")).collect();
-        for (name, value, wanted) in [
-            ("CLIENT_ID", "../x", "): expected a valid name: a client id is"),
-            ("CLIENT_ID", "a b", "a client id is"),
-            ("CHUNK_SIZE", "1", "1024 to 4194304 bytes"),
-            ("COMPRESS", "zstd", "auto, always or off"),
-            ("MAX_RATE", "0", "at least 1024 bytes"),
-            ("MAX_RATE", "2Mbit", "whole number"),
-            ("MAX_PULLS_PER_HOUR", "0", "1 to 10000, or off"),
-            ("MAX_PULLS_PER_HOUR", "10001", "1 to 10000, or off"),
-            ("MAX_PULLS_PER_HOUR", "many", "1 to 10000, or off"),
-            ("MAX_BYTES_PER_DAY", "0", "at least 1024 bytes"),
-            ("MAX_BYTES_PER_DAY", "-1", "whole number"),
-            ("STOP_SECONDS", "3601", "0 to 3600"),
-            ("TOKEN_IN_URL", "yes", "true or false"),
-            ("LOG_LEVEL", "trace", "off, error, warn, info or debug"),
-            ("META", "region=west", "a JSON object"),
-            ("META", "[1]", "a JSON object"),
-            ("META", long.as_str(), "4 KiB"),
-            ("SHARES", "/var/log", "without ="),
-            ("SHARES", "a=/x,", "without ="),
-            ("SHARES", "a=", "without a path"),
-            ("SHARES", "../a=/x", "a share name is"),
-            ("SHARES", "a=/x,a=/y", "a is there twice"),
-            ("SHARES", many.join(",").as_str(), "at most 64"),
-        ] {
-            let text = error(read(&[(name, value)]));
-            assert!(text.starts_with(&format!("{name}=")) && text.contains(wanted), "{text}");
-        }
-        let none = given(&AGENT, &[], &[("AUTH_SECRET", "x")]).unwrap();
-        for host_name in ["", "-shop", "a\nb", "schön"] {
-            assert!(error(AgentSettings::read_on(&none, host_name)).starts_with("CLIENT_ID is not set: "));
-        }
-    }
-
-    #[test]
-    fn the_example_file_is_the_table() {
-        testing::check_example(&AGENT, "agent.env.example");
-    }
-}
+mod tests;

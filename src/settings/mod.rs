@@ -10,6 +10,7 @@
 mod access;
 mod agent;
 mod both;
+mod congestion;
 pub mod dotenv;
 mod error;
 mod gather;
@@ -27,6 +28,7 @@ pub mod value;
 
 pub use access::{Access, KEYS_SETTINGS};
 pub use agent::{AGENT, AgentSettings, SWARM_SETTINGS, host_name};
+pub use congestion::CongestionChoice;
 pub use error::UsageError;
 pub use gather::{Asked, Surroundings, gather};
 pub use given::Given;

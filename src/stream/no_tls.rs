@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
+use rustix::net::RecvFlags;
+
 use super::Stream;
 
 /// Whether this build can do TLS.
@@ -40,10 +42,10 @@ impl Session {
         match self.0 {}
     }
 
-    pub(super) fn read(
+    pub(super) fn read_into(
         &self,
-        _: &mut [u8],
-        _: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+        _: &mut Vec<u8>,
+        _: impl Fn(&mut Vec<u8>, RecvFlags) -> io::Result<usize>,
     ) -> io::Result<usize> {
         match self.0 {}
     }

@@ -3,6 +3,7 @@
 
 mod changing;
 mod chaos;
+mod congestion;
 mod files;
 mod floods;
 mod hostile_frames;
@@ -16,5 +17,6 @@ mod silence;
 mod stopping;
 #[path = "../support/mod.rs"]
 mod support;
+mod thin;
 mod v1_servers;
 mod v2_server;

@@ -161,6 +161,8 @@ fn absurd_words_of_introduction_harm_nobody() {
         json!({"type": "register_meta", "meta": [1, 2], "protocol": 2}),
         json!({"type": "register_meta", "meta": {}, "protocol": -1}),
         json!({"type": "register_meta", "meta": {}, "protocol": 99, "agentVersion": 5, "shares": "logs"}),
+        json!({"type": "register_meta", "meta": {}, "protocol": 2, "congestionControl": "b".repeat(100_000)}),
+        json!({"type": "register_meta", "meta": {}, "protocol": 2, "congestionControl": "\u{1b}[31m\n"}),
         json!({"type": "register_meta"}),
     ]
     .into_iter()
@@ -170,6 +172,9 @@ fn absurd_words_of_introduction_harm_nobody() {
         peer.say(&introduction);
         healthy.is_pulled_from(&server);
         let listed = server.get("/clients");
+        let shown = listed.json();
+        let shown = shown.as_array().unwrap().iter().map(|client| &client["congestionControl"]);
+        assert!({ shown }.all(Value::is_null), "{n}: no name of a congestion control is shown");
         assert!(listed.body.len() < 50_000, "{n} makes the list {} bytes long", listed.body.len());
     }
 }

@@ -81,6 +81,7 @@ impl Client {
             protocol: v2.then_some(2),
             agent_version: v2.then(|| "0".to_owned()),
             shares: v2.then(Vec::new),
+            congestion_control: None,
             compress: (v2 && scene.plan.has_text).then(|| vec![ZSTD.to_owned()]),
         });
     }

@@ -187,6 +187,7 @@ impl Session {
                     meta: meta.clone(),
                     agent_version: None,
                     shares: Vec::new(),
+                    congestion_control: None,
                     compresses: compress.is_some(),
                 };
                 let (client, generation) = (self.client.clone(), self.generation);

@@ -13,6 +13,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, Weak};
 use std::thread::{JoinHandle, spawn};
 use std::time::{Duration, Instant};
 
+use rustix::net::sockopt::set_socket_recv_buffer_size;
+
 use super::wait::Deadline;
 use connection::Connection;
 use pump::{PIECE, Pump};
@@ -72,7 +74,21 @@ struct Meter {
 
 impl FaultProxy {
     pub fn start(target: u16, plan: impl Fn(usize) -> Vec<Fault> + Send + Sync + 'static) -> FaultProxy {
+        FaultProxy::on(TcpListener::bind(("127.0.0.1", 0)).expect("a free port"), target, plan)
+    }
+
+    /// A thin line: so many bytes a second from the agent, and what waits here is little, as in a modem.
+    pub fn thin(target: u16, rate: u64) -> FaultProxy {
         let listener = TcpListener::bind(("127.0.0.1", 0)).expect("a free port");
+        set_socket_recv_buffer_size(&listener, 32 << 10).expect("a socket takes options"); // what it accepts has the same
+        FaultProxy::on(listener, target, move |_| vec![Fault::Throttle(Toward::Server, rate)])
+    }
+
+    fn on(
+        listener: TcpListener,
+        target: u16,
+        plan: impl Fn(usize) -> Vec<Fault> + Send + Sync + 'static,
+    ) -> FaultProxy {
         let port = listener.local_addr().expect("a bound socket").port();
         let shared = Arc::new(Shared {
             plan: Box::new(plan),

@@ -1,6 +1,6 @@
 //! Both directions of a connection at once: full ones, and a command against the stream.
 
-use std::io::{Read, Write};
+use std::io::Write;
 use std::net::{TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -46,17 +46,15 @@ fn write_all(mut stream: &Stream, length: usize, piece: usize) {
     bytes.chunks(piece).for_each(|piece| stream.write_all(piece).unwrap());
 }
 
-fn read_all(mut stream: &Stream, length: usize, piece: usize) {
-    let (mut buffer, mut at) = (vec![0; piece], 0);
+fn read_all(stream: &Stream, length: usize, piece: usize) {
+    let (mut buffer, mut at) = (Vec::with_capacity(piece), 0);
     stream.set_read_timeout(Some(SOON)).unwrap();
     while at < length {
-        match stream.read(&mut buffer) {
+        buffer.clear();
+        match stream.read_into(&mut buffer) {
             Ok(0) => panic!("ended after {at} bytes"),
             Ok(count) => {
-                assert!(
-                    buffer[..count].iter().enumerate().all(|(i, &b)| b == pattern(at + i)),
-                    "wrong at {at}"
-                );
+                assert!(buffer.iter().enumerate().all(|(i, &b)| b == pattern(at + i)), "wrong at {at}");
                 at += count;
             }
             Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {} // a part of a record
@@ -81,9 +79,9 @@ fn both_directions_are_full_and_neither_end_waits_for_ever() {
         assert_eq!(one.protection(), Some("TLSv1.3"));
         // The end is told, and told from a cut.
         one.finish().unwrap();
-        assert_eq!((&other).read(&mut [0; 10]).unwrap(), 0);
+        assert_eq!(other.read_into(&mut Vec::with_capacity(10)).unwrap(), 0);
         drop(other);
-        let cut = (&one).read(&mut [0; 10]);
+        let cut = one.read_into(&mut Vec::with_capacity(10));
         assert!(cut.is_err(), "nobody said that this is the end: {cut:?}");
     }
 }

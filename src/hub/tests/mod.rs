@@ -141,6 +141,7 @@ impl Hub {
             meta: Default::default(),
             agent_version: None,
             shares: vec![],
+            congestion_control: None,
             compresses: false,
         };
         (generation, self.register(&client(name), generation, said, now))

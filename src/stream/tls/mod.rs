@@ -9,12 +9,13 @@ mod files;
 pub mod proof;
 
 use std::fmt;
-use std::io::{self, ErrorKind, Read, Write};
+use std::io::{self, BufRead, ErrorKind, Write};
 use std::net::TcpStream;
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
+use rustix::net::RecvFlags;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{Connection, ProtocolVersion};
 
@@ -32,9 +33,19 @@ pub const IS_BUILT_IN: bool = true;
 pub struct Session {
     connection: Mutex<Connection>,
     /// What came from the socket and rustls has not taken yet. Only the one thread that reads has it.
-    unread: Mutex<Vec<u8>>,
+    unread: Mutex<Unread>,
     peer_names: Option<Vec<String>>,
     version: &'static str,
+}
+
+/// Bytes of records.
+#[derive(Default)]
+struct Unread {
+    bytes: Vec<u8>,
+    /// How many of them rustls has taken.
+    start: usize,
+    /// What was found behind bytes that are given out first.
+    wrong: Option<io::Error>,
 }
 
 impl fmt::Debug for Session {
@@ -77,42 +88,57 @@ impl Session {
         take_sealed(&mut connection, 0)
     }
 
-    /// Reads what is there, with at most one call of `receive`. `WouldBlock` also when what that brought ends in the
+    /// Reads what is there into the room that `out` has, waiting at most once. `WouldBlock` also when what that brought ends in the
     /// middle of a record, so that whoever has a deadline looks at it.
-    pub(super) fn read(
+    pub(super) fn read_into(
         &self,
-        out: &mut [u8],
-        receive: impl FnOnce(&mut [u8]) -> io::Result<usize>,
+        out: &mut Vec<u8>,
+        receive: impl Fn(&mut Vec<u8>, RecvFlags) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let mut unread = lock(&self.unread);
+        if let Some(wrong) = unread.wrong.take() {
+            return Err(wrong);
+        }
         if let Some(count) = self.open(&mut unread, out)? {
             return Ok(count);
         }
-        let mut buffer = [0; limits::TLS_READ_BYTES];
-        let count = receive(&mut buffer)?;
-        if count == 0 {
-            let mut connection = lock(&self.connection);
-            connection.read_tls(&mut io::empty())?;
-            return match connection.reader().read(out) {
-                // Nobody has said that this is the end: somebody may have cut it off.
-                Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
-                    Err(io::Error::new(ErrorKind::UnexpectedEof, "closed without a word"))
-                }
-                done => done,
-            };
+        // Little memory for as long as nothing comes; when that is not enough, much is coming.
+        unread.bytes = Vec::with_capacity(limits::TLS_IDLE_BYTES);
+        if receive(&mut unread.bytes, RecvFlags::empty())? == 0 {
+            return self.end(out);
         }
-        unread.extend_from_slice(&buffer[..count]);
+        if unread.bytes.len() == unread.bytes.capacity() {
+            unread.bytes.reserve_exact(limits::TLS_READ_BYTES);
+            // Nothing more, the end or an error: the next read finds it.
+            let _rest = receive(&mut unread.bytes, RecvFlags::DONTWAIT);
+        }
         self.open(&mut unread, out)?.ok_or_else(|| ErrorKind::WouldBlock.into())
     }
 
-    /// Deciphers `unread` into `out` until there is something to give out, or nothing more to decipher.
-    fn open(&self, unread: &mut Vec<u8>, out: &mut [u8]) -> io::Result<Option<usize>> {
+    /// The socket has ended: so has TLS, if the peer said so.
+    fn end(&self, out: &mut Vec<u8>) -> io::Result<usize> {
         let mut connection = lock(&self.connection);
-        let mut rest = &unread[..];
+        connection.read_tls(&mut io::empty())?;
+        match take_opened(&mut connection, out) {
+            // Nobody has said that this is the end: somebody may have cut it off.
+            Err(error) if error.kind() == ErrorKind::UnexpectedEof => {
+                Err(io::Error::new(ErrorKind::UnexpectedEof, "closed without a word"))
+            }
+            done => done,
+        }
+    }
+
+    /// Deciphers what is unread into `out`, until that is full or nothing is left to decipher. `None` when that gave nothing.
+    fn open(&self, unread: &mut Unread, out: &mut Vec<u8>) -> io::Result<Option<usize>> {
+        let mut connection = lock(&self.connection);
+        let (mut rest, before) = (&unread.bytes[unread.start..], out.len());
         let opened = loop {
-            match connection.reader().read(out) {
+            match take_opened(&mut connection, out) {
+                Ok(0) => break Ok(Some(0)), // in order
+                Ok(_) if out.len() == out.capacity() => break Ok(None),
+                Ok(_) => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                done => break done.map(Some),
+                Err(error) => break Err(error),
             }
             if rest.is_empty() {
                 break Ok(None);
@@ -122,12 +148,27 @@ impl Session {
                 break Err(broken(&error));
             }
         };
-        match rest.len() {
-            0 => *unread = Vec::new(), // an idle connection keeps no buffer
-            left => drop(unread.drain(..unread.len() - left)),
+        unread.start = unread.bytes.len() - rest.len();
+        if rest.is_empty() {
+            *unread = Unread::default(); // an idle connection keeps no buffer
         }
-        opened
+        let count = out.len() - before;
+        if count == 0 {
+            return opened;
+        }
+        unread.wrong = opened.err(); // an end in order is found again
+        Ok(Some(count))
     }
+}
+
+/// Appends deciphered bytes to `out`, as far as that has room. 0 when the peer has ended TLS; `WouldBlock` when there are none.
+fn take_opened(connection: &mut Connection, out: &mut Vec<u8>) -> io::Result<usize> {
+    let mut reader = connection.reader();
+    let opened = reader.fill_buf()?;
+    let count = opened.len().min(out.capacity() - out.len());
+    out.extend_from_slice(&opened[..count]);
+    reader.consume(count);
+    Ok(count)
 }
 
 /// All that rustls has ready for the socket; `length` is how much plain text that holds.
