@@ -129,6 +129,20 @@ pub const UNTOLD_BYTES: u64 = 1 << 20;
 pub const SAVE_AGAIN_TIME: Duration = Duration::from_secs(5);
 /// Records that are saved again before the timekeeper looks what else is due: each may take a slow disk a second.
 pub const SAVES_AT_ONCE: usize = 16;
+/// Records that are written in one go: each has two descriptors meanwhile, and whoever comes next waits for all of them.
+pub const SAVES_TOGETHER: usize = 64;
+/// A part that is synced together with its record, in bytes: it takes the disk no longer than the record does.
+pub const SMALL_PART_BYTES: u64 = 1 << 20;
+/// Files that are to be synced at the same moment, from which on the whole file system is, for all of them: by then that costs less than their own syncs.
+pub const SYNCS_TOGETHER: usize = 4;
+/// Threads that read records when the server starts: they mostly wait, and a hundred thousand are to be there in two seconds.
+pub const RECOVERY_THREADS: usize = 4;
+/// Records that each of them reads at least: fewer are read before it has begun.
+pub const RECOVERED_AT_LEAST: usize = 500;
+/// A sync of the whole file system that takes longer than this writes what is not ours; a small pull would wait for it several times.
+pub const SLOW_SYNC: Duration = Duration::from_millis(50);
+/// How long files are synced by themselves then: whoever writes so much may do so for a while.
+pub const SYNC_ALONE_TIME: Duration = Duration::from_secs(30);
 /// Between two looks for downloads that are older than `KEEP_DOWNLOADS_DAYS`: an hour counts for little among days.
 pub const RETENTION_PAUSE: Duration = Duration::from_secs(3600);
 

@@ -158,11 +158,6 @@ impl RequestId {
         bytes[8] = bytes[8] & 0x3f | 0x80;
         RequestId(bytes)
     }
-
-    /// One of `count` groups that ids fall into evenly.
-    pub fn stripe(self, count: usize) -> usize {
-        usize::from(self.0[0]) % count
-    }
 }
 
 impl fmt::Display for RequestId {

@@ -13,22 +13,22 @@ mod error;
 mod home;
 mod old_downloads;
 mod part;
+mod recovery;
+mod saving;
+mod syncs;
 
 use std::fs::{self, File};
-use std::io::{self, Read, Write};
+use std::io;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
-use crate::hash::hash_all;
 use crate::hub::Held;
-use crate::limits;
 use crate::names::RequestId;
-use crate::record::Record;
-use crate::transfer::{Status, Transfer};
 use error::{Doing, at};
+use home::Home;
 pub use home::STATE_FOLDER;
-use home::{Home, sync_folder};
 pub use part::{KeepError, Part};
+pub use recovery::Recovered;
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
 
@@ -41,17 +41,6 @@ const PART: &str = "part";
 #[derive(Debug)]
 pub struct Spool {
     home: Home,
-}
-
-/// What an earlier run left of a transfer.
-#[derive(Debug)]
-pub struct Recovered {
-    /// As it stands.
-    pub record: Record,
-    /// The length of its part, in bytes.
-    pub part: u64,
-    /// Whether its record says the same.
-    pub is_saved: bool,
 }
 
 impl Spool {
@@ -95,34 +84,11 @@ impl Spool {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// Writes a record; when this returns, it survives a power cut. A transfer that has ended has no part any more.
-    ///
-    /// # Errors
-    /// The record that was there before is still whole.
-    pub fn save(&self, entry: &Record) -> Result<(), SpoolError> {
-        let folder = self.make_folder(entry.transfer.request_id)?;
-        let removed = match entry.transfer.status.is_final() {
-            true => remove_if_there(&folder.join(PART)),
-            false => Ok(()),
-        };
-        let (record, fresh) = (folder.join(RECORD), folder.join("record.json.new"));
-        if fs::symlink_metadata(&record).is_err() {
-            sync_folder(self.state_dir())?; // the folder may be new; once there is a record in it, it is known to last
-        }
-        let mut text = serde_json::to_vec_pretty(entry).expect("a record holds strings and numbers only");
-        text.push(b'\n');
-        let write = || {
-            let mut file = File::create(&fresh)?;
-            file.write_all(&text)?;
-            file.sync_all()?;
-            fs::rename(&fresh, &record)
-        };
-        if let Err(error) = write() {
-            let _kept = fs::remove_file(&fresh); // on a disk that takes nothing; the next save writes over it
-            return Err(at(Doing::SaveRecord, &record)(error));
-        }
-        sync_folder(&folder)?;
-        removed
+    /// When this returns, what has been made, renamed and removed in a folder survives a power cut.
+    fn sync_folder(&self, path: &Path) -> Result<(), SpoolError> {
+        let folder = File::open(path).map_err(at(Doing::SyncFolder, path))?;
+        let synced = self.home.settle(&[&folder]).pop().expect("an answer for each");
+        synced.map_err(at(Doing::SyncFolder, path))
     }
 
     /// The folder of a transfer, made if need be.
@@ -194,7 +160,7 @@ impl Spool {
             };
             return Err(at(Doing::Publish, &to)(error));
         }
-        sync_folder(self.home.upload_dir()).inspect_err(|_| {
+        self.sync_folder(self.home.upload_dir()).inspect_err(|_| {
             // Not certain to survive a power cut, so not published.
             if let Err(error) = fs::remove_file(&to) {
                 log::error!(
@@ -215,83 +181,6 @@ impl Spool {
             Some(Errno::LOOP) => io::ErrorKind::NotFound.into(), // a link has taken its name
             _ => error,
         })
-    }
-
-    /// Reads what an earlier run left, oldest first. A transfer that was being published is `completed` when its
-    /// file is there with the recorded hash, and is to be saved so. What can't be read is set aside.
-    pub fn recover(&self) -> Vec<Recovered> {
-        let mut found = Vec::new();
-        let entries = match fs::read_dir(self.state_dir()) {
-            Ok(entries) => entries,
-            Err(error) => {
-                log::warn!("{}", at(Doing::Read, self.state_dir())(error));
-                return found;
-            }
-        };
-        for entry in entries.flatten() {
-            let name = entry.file_name();
-            let Some(id) = name.to_str().and_then(|name| name.parse::<RequestId>().ok()) else { continue };
-            // Nothing was accepted whose record was not written: a kill came before it, or while it was being forgotten.
-            if fs::remove_dir(self.folder(id)).is_ok() {
-                continue;
-            }
-            match self.recover_one(id) {
-                Ok(recovered) => found.push(recovered),
-                Err(why) => self.set_aside(id, &why),
-            }
-        }
-        found.sort_by_key(|found: &Recovered| found.record.transfer.created_at);
-        found
-    }
-
-    fn recover_one(&self, id: RequestId) -> Result<Recovered, String> {
-        let folder = self.folder(id);
-        let text = read_record(&folder.join(RECORD)).map_err(|error| format!("{RECORD}: {error}"))?;
-        let mut record = Record::read(&text, id).map_err(|bad| format!("{RECORD}: {bad}"))?;
-        let transfer = &mut record.transfer;
-        let was_published = transfer.status == Status::Verifying && self.is_published(transfer);
-        if was_published {
-            transfer.status = Status::Completed;
-            transfer.finished_at = Some(crate::clock::now_ms());
-            transfer.failure = None;
-        }
-        if record.transfer.status.is_final() {
-            self.remove_part(id);
-            return Ok(Recovered { record, part: 0, is_saved: !was_published });
-        }
-        Ok(Recovered { record, part: self.recover_part(id), is_saved: true })
-    }
-
-    /// The length of what is left of a part. What can't be one is set aside, and the transfer begins again.
-    fn recover_part(&self, id: RequestId) -> u64 {
-        let part = self.folder(id).join(PART);
-        match fs::symlink_metadata(&part) {
-            Ok(stat) if stat.is_file() => return stat.len(),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return 0,
-            Ok(_) => log::warn!("{} is no file", part.display()),
-            Err(error) => log::warn!("{}", at(Doing::Read, &part)(error)),
-        }
-        let aside = self.state_dir().join(format!("damaged-{id}-{PART}"));
-        match fs::rename(&part, &aside) {
-            Ok(()) => log::warn!("the part of transfer {id} is set aside as {}", aside.display()),
-            Err(error) => log::warn!("{}", at(Doing::SetAside, &aside)(error)),
-        }
-        0
-    }
-
-    fn is_published(&self, transfer: &Transfer) -> bool {
-        let hashed = self.open_download(&transfer.filename).and_then(hash_all);
-        hashed.is_ok_and(|(hash, _)| Some(hash) == transfer.sha256)
-    }
-
-    fn set_aside(&self, id: RequestId, why: &str) {
-        let aside = self.state_dir().join(format!("damaged-{id}"));
-        match fs::rename(self.folder(id), &aside) {
-            Ok(()) => log::warn!("transfer {id} is damaged and set aside as {}: {why}", aside.display()),
-            Err(error) => {
-                log::warn!("transfer {id} is damaged ({why}) and {}", at(Doing::SetAside, &aside)(error))
-            }
-        }
     }
 
     fn folder(&self, id: RequestId) -> PathBuf {
@@ -315,17 +204,6 @@ pub fn rename_new(from: &Path, to: &Path) -> io::Result<()> {
         }
         Err(error) => Err(error.into()),
     }
-}
-
-/// Reads a record, if it is a file and no longer than one can be.
-fn read_record(path: &Path) -> io::Result<Vec<u8>> {
-    let file = open_plainly(path)?;
-    let (stat, mut text) = (file.metadata()?, Vec::new());
-    if !stat.is_file() || stat.len() > limits::MAX_RECORD_BYTES {
-        return Err(io::Error::new(io::ErrorKind::InvalidData, "no file, or too long for a record"));
-    }
-    file.take(limits::MAX_RECORD_BYTES).read_to_end(&mut text)?;
-    Ok(text)
 }
 
 /// Opens for reading, without following a link or waiting for the other end of a pipe.

@@ -13,6 +13,7 @@
 mod compression;
 mod fleet;
 mod floor;
+mod growth;
 #[cfg(feature = "compress")]
 mod line;
 mod lines;
@@ -23,6 +24,7 @@ mod relay;
 mod send;
 mod shared;
 mod site;
+mod small;
 #[path = "../../tests/support/mod.rs"]
 mod support;
 #[cfg(feature = "tls")]
@@ -39,6 +41,12 @@ const PARTS: &[Part] = &[
     #[cfg(feature = "tls")]
     ("tls", "one pull over wss://, against the same cipher alone", tls::run),
     ("many", "16 and 64 pulls at once: rate, fairness, a small file among them, memory", many::run),
+    ("small", "pulls of 1 KiB files: how many a second, how long one takes to begin", small::run),
+    (
+        "growth",
+        "1 MB to 10 GB, 1 to 256 pulls at once, 1 to 10,000 clients, 1 to 100,000 records",
+        growth::run,
+    ),
     ("lines", "one pull over a thin line, and over a long and lossy one, against bare TCP", lines::run),
     ("shared", "a second pull and a cancel beside a pull that fills a thin line", shared::run),
     ("fleet", "10,000 idle agents: memory, heartbeats, a pull among them, restarts", fleet::run),

@@ -1,6 +1,6 @@
 //! Attempts: when one begins, what becomes of a transfer when one comes to nothing.
 
-use super::moves::is_at;
+use super::moves::{is_at, take_out};
 use super::orders::{Denied, check_possible};
 use super::{Action, Hub, Now};
 use crate::limits;
@@ -84,8 +84,8 @@ impl Hub {
         let was_running = self.entry(id).transfer.status != Status::Queued;
         self.give_back_slot(id);
         let day = limits::INTERRUPTED_TIME.as_millis() as u64;
+        self.set_status(id, Status::Interrupted);
         let entry = self.entry(id);
-        entry.transfer.status = Status::Interrupted;
         entry.transfer.failure = Some(failure);
         entry.transfer.expires_at = Some(now.wall + day);
         entry.transfer.sha256 = None;
@@ -96,7 +96,9 @@ impl Hub {
         }
         actions.push(Action::Save(id));
         let known = self.clients.entry(client).or_default();
-        known.queue.retain(|queued| *queued != id);
+        if !was_running {
+            take_out(&mut known.queue, id);
+        }
         if known.ready().is_some() {
             self.requeue(id); // it is back before its writer had stopped
         } else {
@@ -113,8 +115,8 @@ impl Hub {
     /// Puts a transfer back in its client's queue, where it stood: first come, first served.
     pub(super) fn requeue(&mut self, id: RequestId) {
         self.set_due(id, None);
+        self.set_status(id, Status::Queued);
         let entry = self.entry(id);
-        entry.transfer.status = Status::Queued;
         entry.transfer.expires_at = None;
         let (client, seq) = (entry.transfer.client_id.clone(), entry.seq);
         let queue = &mut self.clients.entry(client.clone()).or_default().queue;
@@ -145,16 +147,17 @@ impl Hub {
         let known = self.clients.get_mut(client).expect("a client whose turn it is is known");
         let (generation, dialect) = known.ready().expect("only clients that are ready get a turn");
         known.slots += 1;
+        known.running.push(id);
         known.connection.as_mut().expect("a client that is ready is connected").note_asked(id);
         self.slots += 1;
         self.part_waits_no_more(id);
         let held = self.what_is_held(id, dialect);
         let have = held.bytes();
+        self.set_status(id, Status::Requested);
         let entry = self.entry(id);
         entry.held = held;
         entry.dialect = Some(dialect);
         let transfer = &mut entry.transfer;
-        transfer.status = Status::Requested;
         transfer.attempts = transfer.attempts.saturating_add(1); // a damaged record may say anything
         transfer.bytes = 0;
         transfer.sha256 = None;

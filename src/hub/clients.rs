@@ -23,6 +23,8 @@ pub(super) struct Client {
     pub(super) waiting: Vec<RequestId>,
     /// Slots that its transfers hold.
     pub(super) slots: usize,
+    /// Those transfers.
+    pub(super) running: Vec<RequestId>,
     /// Other machines with its id.
     pub(super) rivalry: Rivalry,
 }
@@ -206,9 +208,10 @@ impl Hub {
             // Its successor gets a time of its own.
             self.due.remove(&(connection.register_by, Due::Client(client.clone())));
         }
+        let mut affected: Vec<RequestId> = known.running.iter().chain(&known.queue).copied().collect();
         self.connected -= 1;
-        let affected: Vec<RequestId> =
-            self.live.values().copied().filter(|id| self.is_of(*id, client)).collect();
+        self.turns.leave(client);
+        affected.sort_by_key(|id| self.transfers[id].seq);
         for id in affected {
             let entry = &self.transfers[&id];
             match entry.transfer.status {
@@ -296,10 +299,6 @@ impl Hub {
     fn connection(&mut self, client: &ClientId, generation: u64) -> Option<&mut Connection> {
         let connection = self.clients.get_mut(client)?.connection.as_mut()?;
         (connection.generation == generation).then_some(connection)
-    }
-
-    fn is_of(&self, id: RequestId, client: &ClientId) -> bool {
-        self.transfers.get(&id).is_some_and(|entry| entry.transfer.client_id == *client)
     }
 
     /// Keeps the number of clients that are only remembered within its bound: the longest unseen go.

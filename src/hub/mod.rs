@@ -19,6 +19,7 @@ mod attempts;
 mod clients;
 mod contested;
 mod held;
+mod lists;
 mod moves;
 mod orders;
 mod repeats;
@@ -37,6 +38,7 @@ use crate::transfer::{Status, Transfer};
 pub use clients::{ClientView, Registration};
 pub use contested::Contested;
 pub use held::Held;
+use lists::Lists;
 pub use moves::{Begun, Expected};
 pub use orders::{Admitted, Cursor, Denied, Filter, Order, Uncancellable};
 use repeats::Repeats;
@@ -170,8 +172,7 @@ pub struct Hub {
     connected: usize,
     generations: u64,
     transfers: HashMap<RequestId, Entry>,
-    /// All transfers by order of arrival.
-    order: BTreeMap<u64, RequestId>,
+    lists: Lists,
     /// Those that have ended, in the order in which they did.
     ended: VecDeque<RequestId>,
     /// Those that have not, by order of arrival.
@@ -186,6 +187,8 @@ pub struct Hub {
     /// The parts of transfers that wait for another attempt, by order of arrival, and their bytes.
     waiting_parts: BTreeMap<u64, u64>,
     waiting_bytes: u64,
+    /// Transfers that have a slot and have claimed room.
+    claims: HashSet<RequestId>,
     slots: usize,
     /// Transfers whose record is not saved yet.
     unsaved: usize,
@@ -203,7 +206,7 @@ impl Hub {
             connected: 0,
             generations: 0,
             transfers: HashMap::new(),
-            order: BTreeMap::new(),
+            lists: Lists::default(),
             ended: VecDeque::new(),
             live: BTreeMap::new(),
             next_seq: 0,
@@ -213,6 +216,7 @@ impl Hub {
             latest: HashMap::new(),
             waiting_parts: BTreeMap::new(),
             waiting_bytes: 0,
+            claims: HashSet::new(),
             slots: 0,
             unsaved: 0,
             due: BTreeSet::new(),
@@ -248,13 +252,17 @@ impl Hub {
         if all > free {
             return Err(all);
         }
-        self.entry(id).has_room = true;
+        let entry = self.entry(id);
+        entry.has_room = true;
+        if entry.transfer.status == Status::Receiving {
+            self.claims.insert(id);
+        }
         Ok(())
     }
 
     /// Bytes of disk that are still to be taken, by all transfers that are arriving and have claimed them.
     fn outstanding(&self) -> u64 {
-        let arriving = self.live.values().map(|id| &self.transfers[id]).filter(|entry| entry.has_room);
+        let arriving = self.claims.iter().map(|id| &self.transfers[id]).filter(|entry| entry.has_room);
         let arriving = arriving.filter(|entry| entry.transfer.status == Status::Receiving);
         arriving.map(missing).fold(0, u64::saturating_add)
     }

@@ -1,5 +1,7 @@
 //! The moves of an attempt that goes well, and the end of a transfer. `end` is the only way into a final status.
 
+use std::collections::VecDeque;
+
 use super::held::Held;
 use super::{Action, Hub, Now};
 use crate::names::{ClientId, RequestId, Sha256Hash};
@@ -46,7 +48,6 @@ impl Hub {
     pub fn begin(&mut self, id: RequestId, attempt: u32, source_name: String, size: u64) -> Begun {
         match self.transfers.get_mut(&id) {
             Some(entry) if is_at(entry, attempt, &[Status::Requested]) => {
-                entry.transfer.status = Status::Receiving;
                 entry.transfer.source_name = Some(source_name);
                 entry.transfer.size = Some(size);
                 entry.has_room = false;
@@ -56,11 +57,17 @@ impl Hub {
                 if entry.held == Held::Nothing {
                     entry.part = 0; // it is thrown away
                 }
+                self.set_status(id, Status::Receiving);
                 self.set_due(id, None); // its writer counts from here
                 Begun::Wanted
             }
             _ => Begun::Unwanted,
         }
+    }
+
+    /// Whether this attempt is under way: nobody has ended it.
+    pub fn is_receiving(&self, id: RequestId, attempt: u32) -> bool {
+        self.transfers.get(&id).is_some_and(|entry| is_at(entry, attempt, &[Status::Receiving]))
     }
 
     /// `bytes` more of the file are here, for which `on_wire` bytes went over the line, either way.
@@ -77,9 +84,9 @@ impl Hub {
     pub fn verify(&mut self, id: RequestId, attempt: u32, sha256: Sha256Hash) -> Begun {
         match self.transfers.get_mut(&id) {
             Some(entry) if is_at(entry, attempt, &[Status::Receiving]) => {
-                entry.transfer.status = Status::Verifying;
                 entry.transfer.sha256 = Some(sha256);
                 entry.transfer.size = Some(entry.transfer.bytes);
+                self.set_status(id, Status::Verifying);
                 Begun::Wanted
             }
             _ => Begun::Unwanted,
@@ -120,9 +127,10 @@ impl Hub {
         self.give_back_slot(id);
         self.set_due(id, None);
         self.part_waits_no_more(id);
+        let was = self.entry(id).transfer.status;
+        assert!(!was.is_final() && status.is_final(), "an ended transfer never changes");
+        self.set_status(id, status);
         let entry = self.entry(id);
-        assert!(!entry.transfer.status.is_final() && status.is_final(), "an ended transfer never changes");
-        entry.transfer.status = status;
         entry.transfer.finished_at = Some(now.wall);
         entry.transfer.expires_at = None;
         entry.transfer.failure = failure;
@@ -138,8 +146,11 @@ impl Hub {
         self.ended.push_back(id);
         self.reserved.remove(&filename);
         if let Some(known) = self.clients.get_mut(&client) {
-            known.queue.retain(|queued| *queued != id);
-            known.waiting.retain(|waiting| *waiting != id);
+            match was {
+                Status::Queued => take_out(&mut known.queue, id),
+                Status::Interrupted => known.waiting.retain(|waiting| *waiting != id),
+                _running_or_ended => {}
+            }
         }
         actions.push(Action::Save(id));
         actions.push(Action::Tell(id));
@@ -166,9 +177,19 @@ impl Hub {
         if matches!(transfer.status, Status::Requested | Status::Receiving | Status::Verifying) {
             let client = transfer.client_id.clone();
             self.slots -= 1;
-            self.clients.get_mut(&client).expect("a client with a slot is known").slots -= 1;
+            self.claims.remove(&id);
+            let known = self.clients.get_mut(&client).expect("a client with a slot is known");
+            known.slots -= 1;
+            known.running.retain(|running| *running != id);
             self.turns.step_back(&client);
         }
+    }
+}
+
+/// Takes a transfer out of its client's queue; most often it is the first there.
+pub(super) fn take_out(queue: &mut VecDeque<RequestId>, id: RequestId) {
+    if let Some(at) = queue.iter().position(|queued| *queued == id) {
+        queue.remove(at);
     }
 }
 

@@ -126,8 +126,7 @@ impl Hub {
             && client.queue.is_empty()
             && client.slots < self.config.max_per_client
             && self.slots + self.unsaved < self.config.max_concurrent;
-        let queued =
-            self.live.values().filter(|id| self.transfers[id].transfer.status == Status::Queued).count();
+        let queued = self.lists.count(Status::Queued);
         if (!starts_at_once && queued >= self.config.max_queued)
             || self.live.len() >= limits::MAX_LIVE_TRANSFERS
         {
@@ -159,7 +158,9 @@ impl Hub {
         let known = self.clients.entry(client.clone()).or_default();
         known.queue.push_back(id);
         let is_gone = known.connection.is_none();
-        self.turns.join(&client);
+        if known.ready().is_some() {
+            self.turns.join(&client); // else when it is
+        }
         if is_gone && expires_at.is_none() {
             self.interrupt(id, client_is_gone(), now, &mut actions); // while its record was written
         }
@@ -175,7 +176,7 @@ impl Hub {
         }
         if let Some(entry) = self.transfers.remove(&id) {
             self.unsaved -= 1;
-            self.order.remove(&entry.seq);
+            self.lists.remove(&entry.transfer, entry.seq);
             self.live.remove(&entry.seq);
             self.reserved.remove(&entry.transfer.filename);
             if let Some(made) = &entry.idempotency {
@@ -199,31 +200,6 @@ impl Hub {
         self.end(id, Status::Cancelled, None, now, &mut actions);
         self.dispatch(now, &mut actions);
         Ok(actions)
-    }
-
-    /// Transfers that the caller `sees`, newest first, at most `limit`.
-    pub fn list(&self, filter: &Filter, sees: impl Fn(&Transfer) -> bool, limit: usize) -> Vec<Transfer> {
-        let end = match filter.before {
-            // One that the caller may not see is as if there were none.
-            Some(Cursor::Transfer(id)) => {
-                let known = self.transfers.get(&id).filter(|entry| sees(&entry.transfer));
-                known.map_or(0, |entry| entry.seq)
-            }
-            Some(Cursor::Time(_)) | None => u64::MAX,
-        };
-        let before = match filter.before {
-            Some(Cursor::Time(time)) => time,
-            Some(Cursor::Transfer(_)) | None => u64::MAX,
-        };
-        let wanted = |transfer: &&Transfer| {
-            filter.client_id.as_ref().is_none_or(|client| *client == transfer.client_id)
-                && filter.status.is_none_or(|status| status == transfer.status)
-                && filter.batch_id.is_none_or(|batch| Some(batch) == transfer.batch_id)
-                && transfer.created_at < before
-                && sees(transfer)
-        };
-        let newest_first = self.order.range(..end).rev().map(|(_, id)| &self.transfers[id].transfer);
-        newest_first.filter(wanted).take(limit).cloned().collect()
     }
 
     /// Takes up a transfer that was found on disk when the server started: what had not ended waits for its client.
@@ -277,7 +253,7 @@ impl Hub {
         entry.seq = self.next_seq;
         self.next_seq += 1;
         let id = entry.transfer.request_id;
-        self.order.insert(entry.seq, id);
+        self.lists.add(&entry.transfer, entry.seq);
         if let Some(made) = &entry.idempotency {
             self.repeats.note(made, &entry.transfer);
         }

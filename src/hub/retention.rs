@@ -15,7 +15,7 @@ impl Hub {
             self.ended.pop_front();
             self.note_forgotten(id);
             if let Some(entry) = self.transfers.remove(&id) {
-                self.order.remove(&entry.seq);
+                self.lists.remove(&entry.transfer, entry.seq);
                 if let Some(made) = &entry.idempotency {
                     self.repeats.forget(made, &entry.transfer);
                 }

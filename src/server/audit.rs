@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use tiny_http::{Method, Request};
 
 use super::Server;
-use super::begin::Origin;
+use super::begin::{Ask, Origin};
 use super::replies::Answer;
 use super::wish::Wanted;
 use super::{callers, control};
@@ -14,7 +14,7 @@ use crate::audit::{About, Event, Who, cut};
 use crate::door::query::split_target;
 use crate::door::relay::PEER_HEADER;
 use crate::keys::key::holds_key;
-use crate::names::{ClientId, RequestId};
+use crate::names::RequestId;
 
 impl Server {
     /// Puts an event on record, before whoever caused it has an answer.
@@ -56,14 +56,8 @@ impl Server {
     }
 
     /// A pull that is asked for and has a transfer; `again` when that was there before.
-    pub(super) fn audit_pull(
-        &self,
-        request_id: RequestId,
-        client_id: &ClientId,
-        wanted: &Wanted,
-        origin: &Origin,
-        again: Again,
-    ) {
+    pub(super) fn audit_pull(&self, request_id: RequestId, ask: &Ask<'_>, again: Again) {
+        let Ask { client: client_id, wanted, origin } = *ask;
         self.audit(&Event::PullAsked {
             who: Who::of(&origin.requested_by),
             client_id,

@@ -1,5 +1,7 @@
 //! From what is wanted to a transfer whose record is on disk.
 
+use std::collections::BTreeMap;
+
 use super::Server;
 use super::audit::Again;
 use super::callers::Caller;
@@ -8,9 +10,11 @@ use super::replies::{self, Answer};
 use super::wish::Wanted;
 use crate::clock;
 use crate::hub::{Admitted, Denied, Order};
+use crate::limits;
 use crate::names::{ClientId, FileKey, RequestId, Sha256Hash, download_name, printable};
 use crate::random;
 use crate::record::{Idempotency, IdempotencyKey};
+use crate::spool::SpoolError;
 use crate::transfer::Transfer;
 
 /// The request that transfers come from.
@@ -48,48 +52,78 @@ impl Origin {
     }
 }
 
-/// Accepts one transfer, or finds the one that this request has already: its record is on disk before this returns.
-pub(super) fn begin(
-    server: &Server,
-    client: &ClientId,
-    wanted: &Wanted,
-    origin: &Origin,
-) -> Result<Begun, NoTransfer> {
-    let mut is_noted = false;
-    let mut note = |id, again| {
-        if !std::mem::replace(&mut is_noted, true) {
-            server.audit_pull(id, client, wanted, origin, again);
+/// A transfer that is asked for.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Ask<'a> {
+    pub(super) client: &'a ClientId,
+    pub(super) wanted: &'a Wanted,
+    pub(super) origin: &'a Origin,
+}
+
+/// Accepts these transfers, each as if by itself, or finds those that their requests have already: their records are on
+/// disk before this returns. They are written together, so many take hardly longer than one.
+pub(super) fn begin(server: &Server, asks: &[Ask<'_>]) -> Vec<Result<Begun, NoTransfer>> {
+    let at_once = asks.chunks(limits::SAVES_TOGETHER);
+    at_once.flat_map(|asks| begin_together(server, asks)).collect()
+}
+
+fn begin_together(server: &Server, asks: &[Ask<'_>]) -> Vec<Result<Begun, NoTransfer>> {
+    let mut results: Vec<Option<Result<Begun, NoTransfer>>> = asks.iter().map(|_| None).collect();
+    let mut is_noted = vec![false; asks.len()];
+    while results.iter().any(Option::is_none) {
+        let (mut new, mut pending) = (Vec::new(), Vec::new());
+        for (number, ask) in asks.iter().enumerate() {
+            if results[number].is_some() {
+                continue;
+            }
+            let (id, again) = match admit(server, ask) {
+                Ok(Admitted::New(transfer)) => {
+                    new.push((number, transfer.request_id));
+                    (transfer.request_id, Again::No)
+                }
+                // Whoever was first is about to save it: one of these, or another thread. To save it here as well costs
+                // less than to wait, and makes it as safe. Should the first be unable to and retract it, there is none
+                // the next time round.
+                Ok(Admitted::Pending(id)) => {
+                    pending.push((number, id));
+                    (id, Again::Yes)
+                }
+                Ok(Admitted::Again(transfer)) => {
+                    let (id, by) = (transfer.request_id, &ask.origin.requested_by);
+                    log::info!("transfer {id} is asked for again by={by}");
+                    results[number] = Some(Ok(Begun::Before(transfer)));
+                    (id, Again::Yes)
+                }
+                Err(why) => {
+                    results[number] = Some(Err(why));
+                    continue;
+                }
+            };
+            if !std::mem::replace(&mut is_noted[number], true) {
+                server.audit_pull(id, ask, again);
+            }
         }
-    };
-    loop {
-        match admit(server, client, wanted, origin)? {
-            Admitted::New(transfer) => {
-                note(transfer.request_id, Again::No);
-                return release(server, transfer).map(Begun::Now);
-            }
-            Admitted::Again(transfer) => {
-                note(transfer.request_id, Again::Yes);
-                log::info!("transfer {} is asked for again by={}", transfer.request_id, origin.requested_by);
-                return Ok(Begun::Before(transfer));
-            }
-            // Whoever was first is about to save it. To save it here as well costs less than to wait, and makes it as
-            // safe. Should the first be unable to and retract it, there is none the next time round.
-            Admitted::Pending(id) => {
-                note(id, Again::Yes);
-                server.save(id).map_err(|_| NoTransfer::Unsaved)?;
-                server.act(|hub, now| hub.release(id, now));
+        let mut ids: Vec<RequestId> = new.iter().chain(&pending).map(|(_, id)| *id).collect();
+        ids.sort_unstable();
+        ids.dedup();
+        let saved: BTreeMap<RequestId, Result<(), SpoolError>> =
+            ids.iter().copied().zip(server.save_all(&ids)).collect();
+        for (number, id) in new {
+            results[number] = Some(release(server, id, &saved[&id]).map(Begun::Now));
+        }
+        for (number, id) in pending {
+            match &saved[&id] {
+                Ok(()) => server.act(|hub, now| hub.release(id, now)), // and found the next time round
+                Err(_) => results[number] = Some(Err(NoTransfer::Unsaved)),
             }
         }
     }
+    results.into_iter().flatten().collect()
 }
 
 /// Finds a name for the download, and asks the hub.
-fn admit(
-    server: &Server,
-    client: &ClientId,
-    wanted: &Wanted,
-    origin: &Origin,
-) -> Result<Admitted, NoTransfer> {
+fn admit(server: &Server, ask: &Ask<'_>) -> Result<Admitted, NoTransfer> {
+    let Ask { client, wanted, origin } = *ask;
     let id = random::request_id();
     let now = server.now();
     let mut named_for = now.wall;
@@ -119,14 +153,16 @@ fn admit(
     }
 }
 
-fn release(server: &Server, transfer: Transfer) -> Result<Transfer, NoTransfer> {
-    let id = transfer.request_id;
-    if let Err(error) = server.save(id)
+/// Its record is saved, or not: it goes on, or never was.
+fn release(server: &Server, id: RequestId, saved: &Result<(), SpoolError>) -> Result<Transfer, NoTransfer> {
+    if let Err(error) = saved
         && server.take_back(id)
     {
-        log::error!("transfer {id} of {} is not accepted: {error}", transfer.client_id);
+        log::error!("transfer {id} is not accepted: {error}");
         return Err(NoTransfer::Unsaved);
     }
+    let released = server.ask(|hub| hub.transfer(id).cloned());
+    let transfer = released.ok_or(NoTransfer::Unsaved)?; // it was cancelled, and has been forgotten
     let key = transfer.file_key.as_ref().map_or("null", FileKey::as_str);
     log::info!(
         "transfer {id} accepted clientId={} fileKey={} by={}",

@@ -8,6 +8,7 @@ use serde::Serialize;
 use tiny_http::{Method, Request};
 
 use super::callers::{self, Caller};
+use super::orders::Wish;
 use super::parked::{View, Wants, about};
 use super::replies::{self, Answer};
 use super::{Server, file, orders};
@@ -32,6 +33,8 @@ pub(super) enum Turn {
     Park(RequestId, Wants, u64),
     /// It waits for what the agent at the other end lists.
     Listing(ClientId, Arc<Outbox>, Option<String>, View, String),
+    /// It asks for a transfer: answered when that is on the disk.
+    Order(Box<Wish>),
     /// It gets a thread of its own.
     Thread(Box<dyn FnOnce(Request) + Send>),
 }
@@ -50,8 +53,13 @@ pub(super) fn serve(server: &Arc<Server>, http: &tiny_http::Server) {
 }
 
 fn take(server: &Arc<Server>, mut request: Request) {
-    let turn = route(server, &mut request).unwrap_or_else(Turn::Answer);
-    match turn {
+    let what = route(server, &mut request).unwrap_or_else(Turn::Answer);
+    turn(server, what, request);
+}
+
+/// Does with a request what is to become of it.
+pub(super) fn turn(server: &Server, what: Turn, request: Request) {
+    match what {
         Turn::Answer(answer) => {
             server.audit_refusal(&request, &answer);
             server.answer(request, answer);
@@ -70,6 +78,11 @@ fn take(server: &Arc<Server>, mut request: Request) {
             let _gone = outbox.text(&to_text(&ToAgent::List { request_id: id, path, requested_by }));
             refuse_parking(parked);
         }
+        // All that the control plane has at once fits.
+        Turn::Order(wish) => match server.orders.try_send((*wish, request)) {
+            Ok(()) => {}
+            Err(full) => replies::busy("too many requests at once; try again").send(full.into_inner().1),
+        },
         Turn::Thread(work) => server.in_a_thread(request, work),
     }
 }
@@ -124,7 +137,7 @@ fn route(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
         (Method::Get, ["clients"]) => clients(server, read()?),
         (Method::Get, ["clients", client]) => one_client(server, read()?, client)?,
         (Method::Get, ["clients", client, "files"]) => files(server, read()?, client, &query)?,
-        (Method::Post, ["download", client]) => orders::one(server, pull()?, client, &query, request)?,
+        (Method::Post, ["download", client]) => orders::one(pull()?, client, &query, request)?,
         (Method::Post, ["downloads"]) => orders::many(server, pull()?, request)?,
         (Method::Get, ["transfers"]) => transfers(server, read()?, &query)?,
         (Method::Get, ["transfers", id]) => one_transfer(server, read()?, transfer_id(id)?, &query)?,

@@ -3,15 +3,16 @@
 //! A disk that takes nothing for a while must not leave records behind that are out of date: what could not be saved is
 //! noted, and the timekeeper saves it again until it is. While nothing is noted nobody wakes up for it.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::ops::Bound::{Excluded, Unbounded};
-use std::sync::{MutexGuard, PoisonError};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 use super::Server;
 use super::replies::Answer;
 use crate::limits;
 use crate::names::RequestId;
-use crate::spool::SpoolError;
+use crate::record::Record;
+use crate::spool::{Part, SpoolError};
 
 /// Transfers whose records on disk are out of date. Each is there once, so their number is bounded by that of transfers.
 #[derive(Debug, Default)]
@@ -65,20 +66,92 @@ impl Unsaved {
     }
 }
 
+/// Makes what is done to the records of one transfer follow each other.
+#[derive(Debug, Default)]
+pub(super) struct Saving {
+    busy: Mutex<Busy>,
+    freed: Condvar,
+}
+
+#[derive(Debug, Default)]
+struct Busy {
+    ids: HashSet<RequestId>,
+    /// Who waits for one of them; most often nobody does.
+    waiting: usize,
+}
+
+/// Nobody else writes or removes these records, or removes their parts, as long as this is there.
+pub(super) struct Turn<'s> {
+    saving: &'s Saving,
+    ids: &'s [RequestId],
+}
+
+impl Saving {
+    /// Waits until nobody is at any of `ids`, each of which is there once. Who has a turn takes no other one.
+    pub(super) fn turn<'s>(&'s self, ids: &'s [RequestId]) -> Turn<'s> {
+        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        while ids.iter().any(|id| busy.ids.contains(id)) {
+            busy.waiting += 1;
+            busy = self.freed.wait(busy).unwrap_or_else(PoisonError::into_inner);
+            busy.waiting -= 1;
+        }
+        busy.ids.extend(ids);
+        Turn { saving: self, ids }
+    }
+}
+
+impl Drop for Turn<'_> {
+    fn drop(&mut self) {
+        let mut busy = self.saving.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        self.ids.iter().for_each(|id| {
+            busy.ids.remove(id);
+        });
+        if busy.waiting > 0 {
+            self.saving.freed.notify_all();
+        }
+    }
+}
+
 impl Server {
-    /// Writes a transfer's record as it stands now; a later save never writes an earlier state.
-    pub(super) fn save(&self, id: RequestId) -> Result<(), SpoolError> {
-        let _turn = self.saving(id);
-        self.save_in_turn(id)
+    /// Writes records of transfers, each once, as they stand now; a later save never writes an earlier state. They share
+    /// their syncs.
+    pub(super) fn save_all(&self, ids: &[RequestId]) -> Vec<Result<(), SpoolError>> {
+        let _turn = self.saving.turn(ids);
+        let records: Vec<Option<Record>> = self.ask(|hub| ids.iter().map(|id| hub.record(*id)).collect());
+        // One that is not there was forgotten in between.
+        let there: Vec<Record> = records.iter().flatten().cloned().collect();
+        let mut saved = self.spool.save_all(&there).into_iter();
+        let mut results = Vec::new();
+        for (id, record) in ids.iter().zip(records) {
+            let saved = record.map_or(Ok(()), |_| saved.next().expect("an answer for each"));
+            results.push(saved.inspect(|()| self.is_saved(*id)));
+        }
+        results
     }
 
-    /// The same; what the disk does not take now is saved again until it does.
+    /// Writes the record that says what a part holds, and makes that last as well.
+    pub(super) fn save_with_part(&self, id: RequestId, part: &Part) -> Result<(), SpoolError> {
+        let ids = [id];
+        let _turn = self.saving.turn(&ids);
+        if let Some(record) = self.ask(|hub| hub.record(id)) {
+            self.spool.save_with_part(&record, part)?;
+        }
+        self.is_saved(id);
+        Ok(())
+    }
+
+    /// Writes a record as it stands now; what the disk does not take now is saved again until it does.
     pub(super) fn keep_saved(&self, id: RequestId) {
-        let _turn = self.saving(id);
-        if let Err(error) = self.save_in_turn(id) {
+        self.keep_all_saved(&[id]);
+    }
+
+    /// The same for several, each once.
+    pub(super) fn keep_all_saved(&self, ids: &[RequestId]) {
+        for (id, saved) in ids.iter().zip(self.save_all(ids)) {
+            let Err(error) = saved else { continue };
             let due = self.now().mono + limits::SAVE_AGAIN_TIME.as_millis() as u64;
             let mut state = self.lock();
-            let is_news = state.unsaved.add(id, due);
+            let is_news = state.unsaved.add(*id, due);
             self.wake_timekeeper(&state);
             drop(state);
             if is_news {
@@ -93,14 +166,15 @@ impl Server {
         if ids.is_empty() {
             return;
         }
-        ids.iter().for_each(|id| self.keep_saved(*id));
+        self.keep_all_saved(&ids);
         let now = self.now().mono;
         self.lock().unsaved.tried(&ids, now);
     }
 
     /// Removes a transfer's record and whatever is with it.
     pub(super) fn forget(&self, id: RequestId) {
-        let _turn = self.saving(id);
+        let ids = [id];
+        let _turn = self.saving.turn(&ids);
         self.spool.forget(id);
         self.lock().unsaved.remove(id);
     }
@@ -108,7 +182,8 @@ impl Server {
     /// Takes back a transfer whose record could not be saved; whether it could: not when somebody else has saved it. It
     /// is in turn, so that no save of another writes it once more.
     pub(super) fn take_back(&self, id: RequestId) -> bool {
-        let _turn = self.saving(id);
+        let ids = [id];
+        let _turn = self.saving.turn(&ids);
         let is_taken_back = self.ask(|hub| hub.retract(id));
         if is_taken_back {
             self.spool.forget(id);
@@ -119,22 +194,15 @@ impl Server {
 
     /// Gives up the part of a transfer that waits, unless an attempt has begun with it meanwhile.
     pub(super) fn discard(&self, id: RequestId) {
-        let _turn = self.saving(id);
+        let ids = [id];
+        let _turn = self.saving.turn(&ids);
         if self.ask(|hub| hub.is_part_given_up(id)) {
             self.spool.remove_part(id);
         }
     }
 
-    /// Waits until nobody else writes or removes the record, or removes the part, of this transfer.
-    pub(super) fn saving(&self, id: RequestId) -> MutexGuard<'_, ()> {
-        self.saving[id.stripe(self.saving.len())].lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn save_in_turn(&self, id: RequestId) -> Result<(), SpoolError> {
-        // It may have been forgotten in between.
-        if let Some(record) = self.ask(|hub| hub.record(id)) {
-            self.spool.save(&record)?;
-        }
+    /// The record of this one is on the disk as it stood when its save began.
+    fn is_saved(&self, id: RequestId) {
         let now = self.now().mono;
         let mut state = self.lock();
         let was_last = state.unsaved.remove(id);
@@ -150,7 +218,6 @@ impl Server {
         if was_last {
             log::info!("all records are on disk again");
         }
-        Ok(())
     }
 
     /// Whether a pull that is asked for now has a chance.

@@ -13,6 +13,7 @@ mod gate;
 mod orders;
 mod parked;
 mod receiving;
+mod recovery;
 mod replies;
 mod retention;
 mod room;
@@ -30,6 +31,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::Sender;
+use tiny_http::Request;
 
 use crate::audit::{Event, Log, operator_name};
 use crate::clock;
@@ -45,8 +47,9 @@ use crate::settings::ServerSettings;
 use crate::spool::Spool;
 use crate::stream::tls::Acceptor;
 use crate::transfer::Transfer;
-use disk::Unsaved;
+use disk::{Saving, Unsaved};
 use gate::{Gate, LineKey};
+use orders::Wish;
 use parked::{Parked, Reply};
 
 pub use run::run;
@@ -64,8 +67,10 @@ struct Server {
     earlier: Condvar,
     /// Told of every event once the server stops.
     event: Condvar,
-    /// Makes the saves of one transfer follow each other; by its id.
-    saving: [Mutex<()>; 64],
+    /// Makes the saves of one transfer follow each other.
+    saving: Saving,
+    /// Transfers that are asked for, one by one.
+    orders: Sender<(Wish, Request)>,
     /// What was refused.
     refused: Refused,
     /// Requests with a key that are with the control plane.

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use crossbeam_channel::Receiver;
 use serde::Serialize;
 use serde_json::{Map, Value};
 use tiny_http::Request;
 
 use super::Server;
-use super::begin::{Begun, NoTransfer, Origin, begin};
+use super::begin::{Ask, Begun, NoTransfer, Origin, begin};
 use super::callers::{Caller, forbidden};
 use super::control::{self, Turn, body, client_id, idempotency_key};
 use super::parked::Wants;
@@ -29,9 +30,17 @@ struct Refused {
     status: u16,
 }
 
+/// A transfer that a caller wants, and the caller.
+pub(super) struct Wish {
+    client: ClientId,
+    wanted: Wanted,
+    origin: Origin,
+    /// For how many seconds to wait for its end.
+    wait: Option<u64>,
+}
+
 /// One transfer.
 pub(super) fn one(
-    server: &Arc<Server>,
     caller: &Caller,
     client: &str,
     query: &[(String, String)],
@@ -50,19 +59,45 @@ pub(super) fn one(
     reach.map_err(|lack| forbidden(&lack).about(about()))?;
     let hash = wanted.fingerprint(&format!("POST /download/{client}"), None);
     let origin = Origin::new(caller, key, hash);
-    let begun = begin(server, &client, &wanted, &origin).map_err(|why| why.answer().about(about()))?;
-    let accepted = |transfer| Answer::json(202, &replies::accepted(transfer));
-    Ok(match (begun, wait) {
-        (Begun::Now(transfer), None) => Turn::Answer(accepted(&transfer)),
-        (Begun::Before(transfer), None) => Turn::Answer(replies::replayed(accepted(&transfer))),
-        (Begun::Now(transfer), Some(seconds)) => Turn::Park(transfer.request_id, Wants::Outcome, seconds),
-        (Begun::Before(transfer), Some(seconds)) => {
-            Turn::Park(transfer.request_id, Wants::OutcomeAgain, seconds)
-        }
-    })
+    Ok(Turn::Order(Box::new(Wish { client, wanted, origin, wait })))
 }
 
-/// The same for many clients. Each takes a sync of the disk, so the caller gets a thread.
+/// Begins what is asked for, and answers. All that has come while the disk took the last ones is begun together, so the
+/// disk is no bottleneck.
+pub(super) fn take_orders(server: &Server, orders: &Receiver<(Wish, Request)>) {
+    while let Ok(first) = orders.recv() {
+        let (mut wishes, mut requests): (Vec<Wish>, Vec<Request>) = (Vec::new(), Vec::new());
+        let more = orders.try_iter().take(limits::SAVES_TOGETHER - 1);
+        for (wish, request) in std::iter::once(first).chain(more) {
+            wishes.push(wish);
+            requests.push(request);
+        }
+        let asks = wishes.iter().map(|Wish { client, wanted, origin, .. }| Ask { client, wanted, origin });
+        let asks: Vec<Ask<'_>> = asks.collect();
+        let begun = begin(server, &asks);
+        for ((begun, wish), request) in begun.into_iter().zip(&wishes).zip(requests) {
+            control::turn(server, outcome(begun, wish), request);
+        }
+    }
+}
+
+fn outcome(begun: Result<Begun, NoTransfer>, wish: &Wish) -> Turn {
+    let accepted = |transfer| Answer::json(202, &replies::accepted(transfer));
+    match (begun, wish.wait) {
+        (Ok(Begun::Now(transfer)), None) => Turn::Answer(accepted(&transfer)),
+        (Ok(Begun::Before(transfer)), None) => Turn::Answer(replies::replayed(accepted(&transfer))),
+        (Ok(Begun::Now(transfer)), Some(seconds)) => Turn::Park(transfer.request_id, Wants::Outcome, seconds),
+        (Ok(Begun::Before(transfer)), Some(seconds)) => {
+            Turn::Park(transfer.request_id, Wants::OutcomeAgain, seconds)
+        }
+        (Err(why), _) => {
+            let (client_id, file_key) = (Some(wish.client.clone()), Some(wish.wanted.file_key.clone()));
+            Turn::Answer(why.answer().about(About { client_id, file_key, ..About::default() }))
+        }
+    }
+}
+
+/// The same for many clients. They take the disk a while, so the caller gets a thread.
 pub(super) fn many(server: &Arc<Server>, caller: &Caller, request: &mut Request) -> Result<Turn, Answer> {
     let key = idempotency_key(request)?;
     let (choice, wanted) = wish::read_many(&body(request)?)?;
@@ -108,8 +143,9 @@ fn begin_all(
     });
     clients.sort();
     clients.dedup();
-    for client in clients {
-        match begin(server, &client, wanted, origin) {
+    let asks: Vec<Ask<'_>> = clients.iter().map(|client| Ask { client, wanted, origin }).collect();
+    for (client, begun) in clients.iter().zip(begin(server, &asks)) {
+        match begun {
             Ok(Begun::Now(transfer)) => transfers.push(transfer),
             Ok(Begun::Before(transfer)) => {
                 transfers.push(transfer);

@@ -141,7 +141,7 @@ impl<'s> Session<'s> {
         let (client, outbox, pulse) =
             (self.client.clone(), self.line.outbox().clone(), self.line.pulse().clone());
         let untold = Cell::default();
-        let writer = Writer { server, client, id, attempt, pieces, stop, outbox, pulse, untold };
+        let writer = Writer { server, client, id, attempt, size, pieces, stop, outbox, pulse, untold };
         let name = format!("write {}", self.client);
         match threads::spawn_scoped(scope, name, limits::SMALL_STACK, move || writer.run(part)) {
             Ok(_joined_by_the_scope) => {
@@ -199,7 +199,8 @@ impl Server {
     /// The part of an attempt that has just begun.
     fn part(&self, id: RequestId) -> Result<Part, Failure> {
         let held = self.ask(|hub| hub.held(id));
-        let _turn = self.saving(id); // whoever gives up parts looks whether this one is in use
+        let ids = [id];
+        let _turn = self.saving.turn(&ids); // whoever gives up parts looks whether this one is in use
         self.spool.part(id, &held).map_err(|error| {
             log::error!("transfer {id}: {error}");
             error.failure()

@@ -7,9 +7,12 @@ use std::sync::{Arc, Condvar, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use crossbeam_channel::{Sender, bounded};
 use tiny_http::Request;
 
+use super::disk::Saving;
 use super::gate::Gate;
+use super::orders::{self, Wish};
 use super::parked::Parked;
 use super::replies::{self, Answer};
 use super::room::{Room, room};
@@ -28,11 +31,10 @@ use crate::names::printable;
 use crate::program;
 use crate::settings::ServerSettings;
 use crate::signals;
-use crate::spool::{Recovered, Spool};
+use crate::spool::Spool;
 use crate::stream::Stream;
 use crate::stream::tls::Acceptor;
 use crate::threads;
-use crate::transfer::{Failure, FailureCode, Status};
 use crate::watch;
 
 /// What a listener serves.
@@ -84,7 +86,8 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     let ws_path = settings.ws_path.clone();
     let audit = Log::new(&spool.state_dir().join(audit::SERVERS), settings.audit_rotate_bytes)
         .map_err(|error| format!("no audit log: {error}"))?;
-    let server = Arc::new(Server::new(settings, gate, spool, audit, tls, room));
+    let (orders_in, orders) = bounded(limits::MAX_RELAYED);
+    let server = Arc::new(Server::new(settings, gate, spool, audit, tls, room, orders_in));
     server.audit(&Event::ServerStarted { version: env!("CARGO_PKG_VERSION"), port });
     server.audit.log_head();
     server.warn_of_a_full_disk();
@@ -92,6 +95,8 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
     program::warn_of_root("it needs to write UPLOAD_DIR and to read its own files");
     server.recover();
 
+    let taker = server.clone();
+    spawn("orders", move || orders::take_orders(&taker, &orders))?;
     let keeper = server.clone();
     spawn("timekeeper", move || keeper.keep_time())?;
     if let Some(days) = server.settings.keep_downloads_days {
@@ -229,6 +234,7 @@ impl Server {
         audit: Log,
         tls: Option<Acceptor>,
         room: Room,
+        orders: Sender<(Wish, Request)>,
     ) -> Server {
         let hub = Hub::new(Config {
             max_concurrent: settings.max_concurrent_transfers,
@@ -259,8 +265,9 @@ impl Server {
             state: Mutex::new(state),
             earlier: Condvar::new(),
             event: Condvar::new(),
-            saving: std::array::from_fn(|_| Mutex::new(())),
+            saving: Saving::default(),
             threads: Arc::default(),
+            orders,
             refused: Refused::default(),
             relays: Admission::new(room.relays),
             probes: Admission::new(limits::MAX_PROBES),
@@ -276,36 +283,6 @@ impl Server {
             log::warn!(
                 "without TLS, whoever sits on the way to {address} reads secrets and files: set TLS_CERT and TLS_KEY, or HOST=127.0.0.1 behind a proxy that has them"
             );
-        }
-    }
-
-    /// Takes up what an earlier run left.
-    fn recover(&self) {
-        let found = self.spool.recover();
-        if found.is_empty() {
-            return;
-        }
-        let count = |wanted: fn(Status) -> bool| {
-            found.iter().filter(|found| wanted(found.record.transfer.status)).count()
-        };
-        let ended = count(Status::is_final);
-        let queued = count(|status| status == Status::Queued);
-        log::info!(
-            "found {} transfers in the spool: {ended} ended, {queued} queued, {} interrupted",
-            found.len(),
-            found.len() - ended - queued
-        );
-        for Recovered { record, part, is_saved } in found {
-            let id = record.transfer.request_id;
-            let why = Failure::new(FailureCode::ServerRestarted, "the server was restarted");
-            self.act(|hub, now| hub.restore(record, part, why, now));
-            if !is_saved {
-                // It was published and not told of when the last run ended.
-                if let Some(transfer) = self.ask(|hub| hub.transfer(id).cloned()) {
-                    self.audit(&Event::ended(&transfer));
-                }
-                self.keep_saved(id);
-            }
         }
     }
 

@@ -47,6 +47,8 @@ pub(super) struct Writer<'s> {
     pub(super) client: ClientId,
     pub(super) id: RequestId,
     pub(super) attempt: u32,
+    /// As stated, in bytes.
+    pub(super) size: u64,
     pub(super) pieces: Receiver<Piece>,
     /// Disconnected when the transfer has been ended by somebody else.
     pub(super) stop: Receiver<Infallible>,
@@ -75,8 +77,14 @@ enum Ending {
 impl Writer<'_> {
     /// Runs to the end of the attempt.
     pub(super) fn run(self, mut part: Part) {
-        // Before the first byte is stored, so that a restart finds a record that says what was going on.
-        self.server.keep_saved(self.id);
+        if self.size > limits::CHUNK_BYTES as u64 {
+            // Before the first byte is stored, so that a restart finds a record that says what was going on.
+            self.server.keep_saved(self.id);
+        } else if !self.server.ask(|hub| hub.is_receiving(self.id, self.attempt)) {
+            // A file of one chunk has arrived before that could be on the disk: a restart finds it queued, and goes on the
+            // same way. But who ended it before its part was made has not removed that, and saves no more.
+            return part.discard();
+        }
         let ending = self.receive(&mut part);
         self.tell_hub();
         match ending {
@@ -218,7 +226,7 @@ impl Writer<'_> {
         if self.server.ask(|hub| hub.verify(id, attempt, computed)) == Begun::Unwanted {
             return part.discard();
         }
-        let synced = part.sync().and_then(|()| self.server.save(id));
+        let synced = part.seal().and_then(|()| self.server.save_with_part(id, &part));
         if let Err(error) = synced {
             return self.let_go(part, self.disk_failure(&error));
         }

@@ -9,11 +9,12 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rustix::fs::OFlags;
 
 use super::error::{Doing, SpoolError, at};
+use super::syncs::{Syncs, sync_whole, syncs_whole};
 
 /// Towline's own folder in `UPLOAD_DIR`.
 pub const STATE_FOLDER: &str = ".towline";
@@ -27,14 +28,17 @@ pub(super) struct Home {
     /// The lock that we hold; nothing while the folders can't be had. Held for a look at the disk, and to make them anew.
     lock: Mutex<Option<Lock>>,
     made_anew: AtomicBool,
+    syncs: Syncs,
 }
 
 /// A file that is locked as long as it is open.
 #[derive(Debug)]
 struct Lock {
-    _file: File,
+    file: Arc<File>,
     device: u64,
     inode: u64,
+    /// Whether all that is on its file system can be synced at once.
+    syncs_whole: bool,
 }
 
 impl Home {
@@ -46,7 +50,13 @@ impl Home {
         let upload_dir = std::path::absolute(upload_dir).map_err(at(Doing::Take, upload_dir))?;
         let state_dir = upload_dir.join(STATE_FOLDER);
         let lock = take(&upload_dir, &state_dir)?;
-        Ok(Home { upload_dir, state_dir, lock: Mutex::new(Some(lock)), made_anew: AtomicBool::new(false) })
+        Ok(Home {
+            upload_dir,
+            state_dir,
+            lock: Mutex::new(Some(lock)),
+            made_anew: AtomicBool::new(false),
+            syncs: Syncs::default(),
+        })
     }
 
     pub(super) fn upload_dir(&self) -> &Path {
@@ -74,6 +84,27 @@ impl Home {
         log::warn!("{} is made anew: it had gone, or is another one", self.state_dir.display());
         self.made_anew.store(true, Relaxed);
         Ok(())
+    }
+
+    /// When this returns, these files and folders in them have been synced, or not, each.
+    pub(super) fn settle(&self, files: &[&File]) -> Vec<io::Result<()>> {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let whole =
+            lock.as_ref().filter(|lock| lock.syncs_whole).map(|lock| (lock.file.clone(), lock.device));
+        drop(lock);
+        // The lock's file was opened before anything was written, so errors since then are told of. What is on another
+        // file system, for one was mounted meanwhile, is not what would be synced.
+        let is_there = |file: &&File, device| file.metadata().is_ok_and(|stat| stat.dev() == device);
+        match whole.filter(|(_, device)| files.iter().all(|file| is_there(file, *device))) {
+            Some((lock, _)) => self.syncs.settle(files, Some(&|| sync_whole(&lock))),
+            None => self.syncs.settle(files, None),
+        }
+    }
+
+    /// Syncs all that is on their file system; false when that can't be relied on.
+    pub(super) fn sync_all_of_it(&self) -> bool {
+        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        lock.as_ref().is_some_and(|lock| lock.syncs_whole && sync_whole(&lock.file).is_ok())
     }
 
     /// Whether the folders have been made anew since this was last asked: what we had in them is gone.
@@ -110,7 +141,8 @@ fn take(upload_dir: &Path, state_dir: &Path) -> Result<Lock, SpoolError> {
     })?;
     let metadata = file.metadata().map_err(at(Doing::Read, &path))?;
     sync_folder(upload_dir)?;
-    Ok(Lock { _file: file, device: metadata.dev(), inode: metadata.ino() })
+    let syncs_whole = syncs_whole(&file);
+    Ok(Lock { file: Arc::new(file), device: metadata.dev(), inode: metadata.ino(), syncs_whole })
 }
 
 /// When this returns, what has been made, renamed and removed in a folder survives a power cut.

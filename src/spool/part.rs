@@ -16,7 +16,7 @@ use super::error::{Doing, at};
 use super::{SpoolError, remove_if_there};
 use crate::blocks::{BlockHash, block_hash, page_hashes};
 use crate::hash::Hasher;
-use crate::limits::{BLOCK_BYTES, WRITE_BACK_BYTES};
+use crate::limits::{self, BLOCK_BYTES, WRITE_BACK_BYTES};
 use crate::names::Sha256Hash;
 use rustix::fs::{Advice, fadvise};
 
@@ -135,17 +135,22 @@ impl Part {
         self.hasher.hash()
     }
 
-    /// Cuts off what is not covered; when this returns, all that is survives a power cut. The file is of this moment then,
-    /// also when all of it was here before: a download's age counts from its publishing.
+    /// Cuts off what is not covered. The file is of this moment then, also when all of it was here before: a download's
+    /// age counts from its publishing. One that is not small is synced, by itself, so that nobody has to wait for it:
+    /// [`super::Spool::save_with_part`] has little left to do.
     ///
     /// # Errors
     /// Nothing is certain about the part then.
-    pub fn sync(&self) -> Result<(), SpoolError> {
+    pub fn seal(&self) -> Result<(), SpoolError> {
         let cut = if self.length > self.bytes { self.file.set_len(self.bytes) } else { Ok(()) };
         if let Err(error) = self.file.set_modified(SystemTime::now()) {
             log::warn!("{}", at(Doing::Date, &self.path)(error)); // some file systems leave that to the owner
         }
-        cut.and_then(|()| self.file.sync_all()).map_err(at(Doing::Sync, &self.path))
+        let synced = cut.and_then(|()| match self.bytes <= limits::SMALL_PART_BYTES {
+            true => Ok(()),
+            false => self.file.sync_all(),
+        });
+        synced.map_err(at(Doing::Sync, &self.path))
     }
 
     /// Whether what has the part's name is still the file that was hashed, as long as it was then.
@@ -270,7 +275,7 @@ mod tests {
         second.keep(199_900).unwrap();
         second.store(&whole[200_000..]).unwrap();
         second.file.set_modified(SystemTime::UNIX_EPOCH).unwrap();
-        second.sync().unwrap();
+        second.seal().unwrap();
         let modified = second.file.metadata().unwrap().modified().unwrap();
         assert!(modified.elapsed().unwrap().as_secs() < 60, "as old as its publishing, not as its bytes");
         assert_eq!(second.hash(), hash_all(&whole[..]).unwrap().0);
@@ -307,7 +312,7 @@ mod tests {
         drop(first);
         let mut second = scene.part(&here(Some("there-is-none")));
         second.keep(10).unwrap();
-        second.sync().unwrap();
+        second.seal().unwrap();
         assert_eq!(scene.content().len(), 10);
         drop(second);
         assert_eq!(scene.part(&Held::Nothing).block_hashes(0, 9), [block_hash(b"")], "thrown away");

@@ -49,6 +49,15 @@ struct Folder {
     synced: Names,
     /// Whether the folder itself would survive.
     is_durable: bool,
+    /// Its record has a name already, and what it says is not synced.
+    is_record_loose: bool,
+}
+
+/// What is synced for a record.
+enum Step {
+    Record,
+    Folder,
+    StateFolder,
 }
 
 /// The disk.
@@ -97,26 +106,49 @@ impl Disk {
 
     pub fn save(&mut self, transfer: &Transfer, dice: &mut Dice) -> Result<(), Trouble> {
         let id = transfer.request_id;
-        let is_new = !self.folders.contains_key(&id);
-        if is_new {
+        if !self.folders.contains_key(&id) {
             self.work(dice)?;
             self.folders.insert(id, Folder::default());
         }
         if transfer.status.is_final() {
             self.remove_part(id);
         }
-        self.work(dice)?; // write and sync
+        self.work(dice)?; // write
+        let is_first = self.folders[&id].now.record.is_none();
+        if !is_first {
+            self.work(dice)?; // sync what is to replace another
+        }
         let text = serde_json::to_string(transfer).expect("a transfer holds strings and numbers only");
-        self.quiet_work()?;
+        self.quiet_work()?; // rename
         let folder = self.folders.get_mut(&id).expect("it was just made");
-        folder.now.record = Some(text.into());
-        self.work(dice)?;
-        let folder = self.folders.get_mut(&id).expect("it was just made");
-        folder.synced = folder.now.clone();
-        if is_new {
+        (folder.now.record, folder.is_record_loose) = (Some(text.into()), is_first);
+        let synced = self.sync_names(id, is_first, dice);
+        if let (true, Err(Trouble::Full | Trouble::Broken)) = (is_first, &synced) {
+            let folder = self.folders.get_mut(&id).expect("it was just made");
+            (folder.now.record, folder.is_record_loose) = (None, false);
+        }
+        synced
+    }
+
+    /// What makes a name last, one after the other; for a first record that is three things.
+    fn sync_names(&mut self, id: RequestId, is_first: bool, dice: &mut Dice) -> Result<(), Trouble> {
+        let mut steps = vec![Step::Folder];
+        if is_first {
+            steps.push(Step::Record);
+            steps.push(Step::StateFolder);
+            steps.rotate_left(dice.below(3) as usize);
+        }
+        for step in steps {
             self.work(dice)?;
-            self.folders.get_mut(&id).expect("it was just made").is_durable = true;
-            self.ghosts.clear();
+            let folder = self.folders.get_mut(&id).expect("it was just made");
+            match step {
+                Step::Record => folder.is_record_loose = false,
+                Step::Folder => folder.synced = folder.now.clone(),
+                Step::StateFolder => {
+                    folder.is_durable = true;
+                    self.ghosts.clear();
+                }
+            }
         }
         Ok(())
     }
@@ -250,7 +282,7 @@ impl Disk {
         self.ghosts.clear();
         for folder in self.folders.values_mut() {
             folder.synced = folder.now.clone();
-            folder.is_durable = true;
+            (folder.is_durable, folder.is_record_loose) = (true, false); // a start syncs what it finds
             folder.now.part.iter().for_each(|part| part.borrow_mut().outlive());
         }
     }
@@ -273,6 +305,11 @@ impl Disk {
         }
         self.folders.retain(|_, folder| folder.is_durable || dice.one_in(2));
         for folder in self.folders.values_mut() {
+            if folder.is_record_loose
+                && let Some(record) = &mut folder.now.record
+            {
+                *record = record[..dice.below(record.len() as u64 + 1) as usize].into();
+            }
             if dice.one_in(2) {
                 folder.now.record.clone_from(&folder.synced.record);
             }

@@ -57,6 +57,8 @@ impl Channel {
 #[derive(Debug)]
 enum Stage {
     SaveFirst,
+    /// Whether it is still wanted.
+    Look,
     Receive,
     Verify(Sha256Hash),
     Sync,
@@ -112,6 +114,14 @@ impl Writer {
         }
     }
 
+    /// A file of one chunk has arrived before a record that says so could be on the disk.
+    pub fn of_size(mut self, size: u64, scene: &Scene) -> Writer {
+        if size <= scene.plan.chunk {
+            self.stage = Stage::Look;
+        }
+        self
+    }
+
     /// Whether it could still say how its attempt at `id` ends.
     pub fn may_report(&self, id: RequestId) -> bool {
         self.id == id && !self.stop.get() && !matches!(self.stage, Stage::Over | Stage::TellPublished)
@@ -145,6 +155,10 @@ impl Writer {
                 let _logged = server.save(scene, id);
                 self.wait(scene)
             }
+            Stage::Look => match server.hub.is_receiving(id, attempt) {
+                true => self.wait(scene),
+                false => Stage::Discard,
+            },
             Stage::Receive => self.receive(server, scene),
             Stage::Verify(stated) => self.verify(stated, server, scene),
             Stage::Sync => match self.part.sync(&mut scene.disk, &mut scene.dice) {

@@ -32,7 +32,7 @@ fn held_for(hub: &mut Hub, name: &str, key: Option<&str>) -> Held {
     hub.cancel(id(number), now).unwrap();
     hub.ended.retain(|ended| *ended != id(number));
     let entry = hub.transfers.remove(&id(number)).unwrap();
-    hub.order.remove(&entry.seq);
+    hub.lists.remove(&entry.transfer, entry.seq);
     held
 }
 

@@ -106,11 +106,24 @@ impl Hub {
         }
         self.check_parts();
         self.check_repeats();
+        self.check_lists();
+        self.check_work();
         for (_, due) in &self.due {
             if let Due::Transfer(id) = due {
                 assert!(self.transfers[id].due.is_some());
             }
         }
+    }
+
+    /// What is looked at instead of all transfers is right.
+    fn check_work(&self) {
+        for (name, client) in &self.clients {
+            assert_eq!(client.running.len(), client.slots);
+            assert!(client.running.iter().all(|id| self.transfers[id].transfer.client_id == *name));
+        }
+        let claimed = |entry: &&Entry| entry.has_room && entry.transfer.status == Status::Receiving;
+        let all = self.transfers.values().filter(claimed).map(missing).fold(0, u64::saturating_add);
+        assert_eq!(self.outstanding(), all);
     }
 
     /// The parts that wait are those of transfers that do, and what the next pull begins with is a download.

@@ -115,7 +115,7 @@ impl Walk {
     fn restart(&mut self, now: Now) -> Vec<Action> {
         let mut hub = Hub::new(config());
         let mut actions = vec![];
-        for seq in self.hub.order.values() {
+        for seq in self.hub.lists.all.values() {
             let entry = &self.hub.transfers[seq];
             if entry.unsaved {
                 continue;
@@ -139,7 +139,7 @@ impl Walk {
         let picked = if living > 0 && self.dice.roll(8) > 0 {
             self.hub.live.values().nth(self.dice.roll(living) as usize).copied()
         } else if known > 0 {
-            self.hub.order.values().nth(self.dice.roll(known) as usize).copied()
+            self.hub.lists.all.values().nth(self.dice.roll(known) as usize).copied()
         } else {
             None
         };

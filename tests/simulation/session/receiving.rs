@@ -117,6 +117,7 @@ impl Session {
     /// Makes room, and starts a writer.
     pub(super) fn open(&mut self, opening: Opening, server: &mut Server, scene: &mut Scene) {
         let Opening { id, attempt, stop } = opening;
+        let size = server.hub.transfer(id).and_then(|transfer| transfer.size).unwrap_or(0);
         let part = match open_part(id, server, scene) {
             Ok(part) => part,
             Err(failure) => return self.fail(id, failure, server, scene),
@@ -125,7 +126,8 @@ impl Session {
             assert!(!other.may_report(id), "{id} has a second writer");
         }
         let channel = Rc::new(RefCell::new(Channel::default()));
-        server.writers.push(Writer::new(self.line, id, attempt, channel.clone(), stop, part, scene));
+        let writer = Writer::new(self.line, id, attempt, channel.clone(), stop, part, scene);
+        server.writers.push(writer.of_size(size, scene));
         self.running.get_mut(&id).expect("it is running").writer = Some(channel);
     }
 
