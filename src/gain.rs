@@ -1,10 +1,10 @@
 //! Whether compressing a chunk gains time, told from what chunks took before. Pure; times come in as arguments.
 //!
 //! A chunk that becomes smaller by `saved` bytes costs the line less by what it takes for as many: that must be some
-//! times what the compressing takes, [`MARGIN`], because the server has work with it too, and both have other work. So on
+//! times what the compressing takes, `MARGIN`, because the server has work with it too, and both have other work. So on
 //! a line that takes bytes as fast as they can be compressed, chunks go plain; and where a chunk gains nothing, because it
 //! does not become smaller or the line is fast, the next try is after one chunk, then two, and so on up to
-//! [`MOST_PLAIN`]. How fast the line is, every chunk tells, compressed or not: how long its sender was kept by the line,
+//! `MOST_PLAIN`. How fast the line is, every chunk tells, compressed or not: how long its sender was kept by the line,
 //! and by `MAX_RATE`, which is a thin line too. As long as nobody knows, what becomes smaller goes compressed: a thin line
 //! loses much by waiting for certainty, a fast one little by not.
 
