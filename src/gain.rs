@@ -1,10 +1,10 @@
 //! Whether compressing a chunk gains time, told from what chunks took before. Pure; times come in as arguments.
 //!
 //! A chunk that becomes smaller by `saved` bytes costs the line less by what it takes for as many: that must be some
-//! times what the compressing takes, [`MARGIN`], because the server has work with it too, and both have other work. So on
+//! times what the compressing takes, `MARGIN`, because the server has work with it too, and both have other work. So on
 //! a line that takes bytes as fast as they can be compressed, chunks go plain; and where a chunk gains nothing, because it
 //! does not become smaller or the line is fast, the next try is after one chunk, then two, and so on up to
-//! [`MOST_PLAIN`]. How fast the line is, every chunk tells, compressed or not: how long its sender was kept by the line,
+//! `MOST_PLAIN`. How fast the line is, every chunk tells, compressed or not: how long its sender was kept by the line,
 //! and by `MAX_RATE`, which is a thin line too. As long as nobody knows, what becomes smaller goes compressed: a thin line
 //! loses much by waiting for certainty, a fast one little by not.
 
@@ -18,8 +18,9 @@ const LEAST_WORK: f64 = 1e-9;
 const MOST_PLAIN: u32 = 32;
 /// What was measured so many bytes ago counts half.
 const HALF: f64 = 256.0 * 1024.0;
-/// Of fewer bytes nothing is concluded about a line: they may all be in some buffer on the way.
-const ENOUGH: f64 = 128.0 * 1024.0;
+/// Of fewer bytes nothing is concluded about a line: they may all be in some buffer on the way. A socket to a proxy or a
+/// tunnel on the same machine takes 2.5 MiB at once, however thin the line is behind it; concluded too early, as many went plain.
+const ENOUGH: f64 = 3.0 * 1024.0 * 1024.0;
 
 /// When to compress.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -37,6 +38,8 @@ pub enum Wish {
 pub struct Speed {
     bytes: f64,
     seconds: f64,
+    /// Bytes in all.
+    total: f64,
 }
 
 impl Speed {
@@ -44,11 +47,12 @@ impl Speed {
         let fades = 0.5f64.powf(bytes as f64 / HALF);
         self.bytes = self.bytes * fades + bytes as f64;
         self.seconds = self.seconds * fades + took.as_secs_f64();
+        self.total += bytes as f64;
     }
 
     /// Seconds a byte; `None` as long as there were too few.
     fn a_byte(&self) -> Option<f64> {
-        (self.bytes >= ENOUGH).then(|| self.seconds / self.bytes)
+        (self.total >= ENOUGH).then(|| self.seconds / self.bytes)
     }
 }
 
@@ -180,16 +184,16 @@ mod tests {
     fn a_fast_line_gets_only_the_beginning_compressed() {
         let mut world = World { line: LOCAL, compressing: 500e6, left: 0.2, buffer: 0.0 };
         let mut gain = auto();
-        let (compressed, seconds) = world.send(&mut gain, 1600);
-        assert!(compressed < 20, "{compressed}");
-        assert!(seconds < 1.05 * (1600 * CHUNK) as f64 / LOCAL, "{seconds}");
+        let beginning = (ENOUGH / (0.2 * CHUNK as f64)) as usize;
+        let (compressed, _) = world.send(&mut gain, 1600);
+        assert!(compressed <= beginning + 1, "{compressed}");
         let mut next = Gain::new(Wish::Auto, gain.line());
         assert_eq!(world.send(&mut next, 1600).0, 0, "of the next file nothing");
     }
 
     #[test]
     fn a_gigabit_is_worth_it_and_ten_are_not() {
-        for (line, wanted) in [(110e6, 900..=1000), (1100e6, 0..=100)] {
+        for (line, wanted) in [(110e6, 900..=1000), (1100e6, 0..=300)] {
             let mut world = World { line, compressing: 900e6, left: 0.2, buffer: 0.0 };
             let (compressed, _) = world.send(&mut auto(), 1000);
             assert!(wanted.contains(&compressed), "{line}: {compressed}");
@@ -223,7 +227,7 @@ mod tests {
         let buffer = 4e6;
         let mut world = World { line: THIN, compressing: 500e6, left: 0.2, buffer };
         let (compressed, _) = world.send(&mut auto(), 1000);
-        let in_buffer = buffer / CHUNK as f64;
+        let in_buffer = (buffer - ENOUGH) / CHUNK as f64;
         assert!(compressed as f64 > 1000.0 - in_buffer - 10.0, "{compressed}");
     }
 
@@ -231,7 +235,7 @@ mod tests {
     fn a_line_that_becomes_faster_or_slower_is_noticed() {
         let mut world = World { line: THIN, compressing: 500e6, left: 0.2, buffer: 0.0 };
         let mut gain = auto();
-        world.send(&mut gain, 100);
+        world.send(&mut gain, 300);
         world.line = LOCAL;
         world.send(&mut gain, 200);
         assert_eq!(world.send(&mut gain, 200).0, 0, "faster");

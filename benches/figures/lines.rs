@@ -59,7 +59,7 @@ fn lossy() {
         )
     });
     let (mut bare_bbr, mut auto) = (Rounds::default(), Rounds::default());
-    for _ in 0..2 {
+    for _ in 0..3 {
         bare_bbr.push(rate(&large, 1, over(&link, "bbr", &large, 1)).median());
         // A new line for each: one that has just been used knows the way.
         auto.push(rate(&large, 1, Site::new(&link, "auto", &large).pull(&large)).median());

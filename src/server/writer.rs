@@ -157,9 +157,10 @@ impl Writer<'_> {
 
     /// The next piece; `None` when the line is gone.
     fn next(&self) -> Result<Option<Piece>, Ending> {
-        if let Ok(piece) = self.pieces.try_recv()
-            && self.stop.try_recv() == Err(TryRecvError::Empty)
-        {
+        if self.stop.try_recv() == Err(TryRecvError::Disconnected) {
+            return Err(Ending::Stopped);
+        }
+        if let Ok(piece) = self.pieces.try_recv() {
             return Ok(Some(piece));
         }
         // Nothing more is here: whoever looks sees all that has come.
