@@ -123,6 +123,10 @@ pub const MAX_PROXY_HEAD_BYTES: usize = 8 << 10;
 /// What gathers of a file before the kernel is told to begin writing it to the disk: large pieces, so that it costs few calls, and of
 /// 100 MiB most is there when the last byte comes.
 pub const WRITE_BACK_BYTES: u64 = 8 << 20;
+/// Bytes of a file after which it is long, and its threads step back behind those of short ones.
+pub const LONG_FILE_BYTES: u64 = 1 << 20;
+/// How far (nice(2)): a third of the share that others have, when there is not enough for all.
+pub const LONG_WORK_NICE: i32 = 5;
 /// What may have come of a file that keeps coming without the hub knowing: hundreds of looks a second still show progress on the fastest line.
 pub const UNTOLD_BYTES: u64 = 1 << 20;
 /// Between two tries to save records that the disk did not take: whoever makes room looks within seconds whether it helped.
@@ -271,8 +275,9 @@ pub const PLANNED_CLIENTS: usize = 10_000;
 pub const USUAL_MAPS: usize = 65_530;
 /// Memory maps of a thread: its stack, the stack of its signals, and a guard for each.
 pub const MAPS_A_THREAD: usize = 4;
-/// Threads that are left out of what maps allow: 2,048 maps for everything else (heaps, large buffers, files).
-pub const SPARE_THREADS: usize = 512;
+/// Threads that are left out of what maps allow: tiny_http's, which nobody counts, and 2,048 maps for everything else (heaps, large buffers,
+/// files).
+pub const SPARE_THREADS: usize = MAX_RELAYED + 512;
 
 // TLS
 

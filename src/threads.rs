@@ -78,6 +78,20 @@ pub fn spawn_scoped<'scope, T: Send + 'scope>(
     builder(name, stack).spawn_scoped(scope, work)
 }
 
+/// This thread has long work: from now on those that have little go first, such as another file's, or a caller's. Whatever is
+/// idle it may have as before.
+#[cfg(target_os = "linux")]
+pub fn step_back() {
+    // Per thread, for Linux (sched(7)). To become nicer is always allowed.
+    if let Err(error) = rustix::process::nice(limits::LONG_WORK_NICE) {
+        log::debug!("a thread with long work stays as it is: {error}");
+    }
+}
+
+/// Elsewhere it would be the whole process that steps back.
+#[cfg(not(target_os = "linux"))]
+pub fn step_back() {}
+
 #[cfg(test)]
 mod tests {
     use std::sync::mpsc::channel;

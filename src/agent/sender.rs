@@ -22,6 +22,7 @@ use crate::outbound::{Found, Outbound, Question, Reading, Step};
 use crate::pace::{Pace, chunk_for};
 use crate::protocol::{ChunkHeader, Dialect, ToServer, Violation, pack_head, to_text};
 use crate::refusal::{Refusal, RefusalCode};
+use crate::threads;
 
 /// What was asked for.
 pub(super) struct Sending {
@@ -220,7 +221,11 @@ impl Sending {
         let began = Instant::now();
         work.wait_for_pace(on_wire)?;
         work.session.agent.allow_bytes(length).map_err(Quit::Refused)?;
-        self.sent.update(|sent| sent + length as u64); // some of it may have left, though it fails
+        let before = self.sent.get();
+        self.sent.set(before + length as u64); // some of it may have left, though it fails
+        if before < limits::LONG_FILE_BYTES && self.sent.get() >= limits::LONG_FILE_BYTES {
+            threads::step_back();
+        }
         let message = match is_smaller {
             Some(()) => &work.frame,
             None => work.buffer.message(outbox.side(), &head, piece),

@@ -42,9 +42,8 @@ struct Fit {
 
 /// Divides what there is, and says how much that is.
 pub(super) fn room(settings: &ServerSettings, descriptors: u64) -> Room {
-    let share = |part: u64, most: usize| usize::try_from(descriptors / part).unwrap_or(most).clamp(1, most);
-    let (door, relays) = (share(4, limits::MAX_DOOR_CONNECTIONS), share(16, limits::MAX_RELAYED));
-    let fit = Allowed { descriptors, by_maps: threads::most(), tasks: tasks() }.fit();
+    let allowed = Allowed { descriptors, by_maps: threads::most(), tasks: tasks() };
+    let (door, relays, fit) = (allowed.door(), allowed.relays(), allowed.fit());
     match settings.max_clients {
         Some(asked) if asked > fit.clients => log::warn!("MAX_CLIENTS={asked}: {fit}"),
         None if fit.clients < limits::PLANNED_CLIENTS => log::warn!("{fit}"),
@@ -55,6 +54,17 @@ pub(super) fn room(settings: &ServerSettings, descriptors: u64) -> Room {
 }
 
 impl Allowed {
+    /// Connections at the door. Silent strangers may take all of these, and must leave threads for everything else: where none is to be
+    /// had, tiny_http's pool would panic.
+    fn door(self) -> usize {
+        share((self.descriptors / 4).min(self.tasks / 5), limits::MAX_DOOR_CONNECTIONS)
+    }
+
+    /// Requests with the control plane.
+    fn relays(self) -> usize {
+        share((self.descriptors / 16).min(self.tasks / 16), limits::MAX_RELAYED)
+    }
+
     /// Of descriptors, a quarter is for the door and three sixteenths for requests; of threads, three tenths for both, for transfers and for answers.
     fn fit(self) -> Fit {
         let Allowed { descriptors, by_maps, tasks } = self;
@@ -78,6 +88,10 @@ impl Allowed {
         let (clients, bound, raise) = fits.into_iter().min_by_key(|(clients, ..)| *clients).expect("three");
         Fit { clients: usize::try_from(clients).unwrap_or(usize::MAX).max(1), bound, raise }
     }
+}
+
+fn share(of: u64, most: usize) -> usize {
+    usize::try_from(of).unwrap_or(most).clamp(1, most)
 }
 
 impl fmt::Display for Fit {
@@ -119,5 +133,16 @@ mod tests {
             assert!(fit.to_string().contains(words), "{fit}");
         }
         assert!((2..=u64::MAX).contains(&tasks()));
+    }
+
+    #[test]
+    fn strangers_and_clients_together_leave_threads_for_the_rest() {
+        for tasks in [100, 1024, 4915, 32_768] {
+            let allowed = Allowed { descriptors: 1 << 20, by_maps: 1 << 20, tasks };
+            let taken = allowed.fit().clients + allowed.door() + allowed.relays();
+            assert!(taken as u64 + tasks / 30 <= tasks, "{taken} of {tasks}");
+        }
+        let ample = Allowed { descriptors: 1 << 20, by_maps: 1 << 20, tasks: 1 << 20 };
+        assert_eq!((ample.door(), ample.relays()), (limits::MAX_DOOR_CONNECTIONS, limits::MAX_RELAYED));
     }
 }

@@ -19,6 +19,7 @@ use crate::line::{Bytes, Outbox, Pulse};
 use crate::names::{ClientId, RequestId, Sha256Hash};
 use crate::protocol::{HashesHeader, HashesOf, ToAgent, pack_head, to_text};
 use crate::spool::{KeepError, Part, SpoolError};
+use crate::threads;
 use crate::transfer::{Failure, FailureCode};
 
 /// What a session hands to a writer.
@@ -55,6 +56,8 @@ pub(super) struct Writer<'s> {
     pub(super) outbox: Arc<Outbox>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) untold: Cell<Covered>,
+    /// Much has come at once.
+    pub(super) is_long: Cell<bool>,
 }
 
 /// What has come, and the hub has not been told of.
@@ -191,6 +194,9 @@ impl Writer<'_> {
         self.untold.set(untold);
         if untold.bytes >= limits::UNTOLD_BYTES {
             self.tell_hub();
+            if !self.is_long.replace(true) {
+                threads::step_back();
+            }
         }
     }
 

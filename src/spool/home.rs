@@ -28,7 +28,6 @@ pub(super) struct Home {
     /// The lock that we hold; nothing while the folders can't be had. Held for a look at the disk, and to make them anew.
     lock: Mutex<Option<Lock>>,
     made_anew: AtomicBool,
-    syncs: Syncs,
 }
 
 /// A file that is locked as long as it is open.
@@ -39,6 +38,8 @@ struct Lock {
     inode: u64,
     /// Whether all that is on its file system can be synced at once.
     syncs_whole: bool,
+    /// Of this file system alone: another may be mounted over it.
+    syncs: Arc<Syncs>,
 }
 
 impl Home {
@@ -50,13 +51,7 @@ impl Home {
         let upload_dir = std::path::absolute(upload_dir).map_err(at(Doing::Take, upload_dir))?;
         let state_dir = upload_dir.join(STATE_FOLDER);
         let lock = take(&upload_dir, &state_dir)?;
-        Ok(Home {
-            upload_dir,
-            state_dir,
-            lock: Mutex::new(Some(lock)),
-            made_anew: AtomicBool::new(false),
-            syncs: Syncs::default(),
-        })
+        Ok(Home { upload_dir, state_dir, lock: Mutex::new(Some(lock)), made_anew: AtomicBool::new(false) })
     }
 
     pub(super) fn upload_dir(&self) -> &Path {
@@ -89,15 +84,18 @@ impl Home {
     /// When this returns, these files and folders in them have been synced, or not, each.
     pub(super) fn settle(&self, files: &[&File]) -> Vec<io::Result<()>> {
         let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let whole =
-            lock.as_ref().filter(|lock| lock.syncs_whole).map(|lock| (lock.file.clone(), lock.device));
+        let held =
+            lock.as_ref().map(|lock| (lock.syncs.clone(), lock.file.clone(), lock.device, lock.syncs_whole));
         drop(lock);
+        let Some((syncs, lock, device, syncs_whole)) = held else {
+            return files.iter().map(|file| file.sync_all()).collect();
+        };
         // The lock's file was opened before anything was written, so errors since then are told of. What is on another
         // file system, for one was mounted meanwhile, is not what would be synced.
-        let is_there = |file: &&File, device| file.metadata().is_ok_and(|stat| stat.dev() == device);
-        match whole.filter(|(_, device)| files.iter().all(|file| is_there(file, *device))) {
-            Some((lock, _)) => self.syncs.settle(files, Some(&|| sync_whole(&lock))),
-            None => self.syncs.settle(files, None),
+        let is_there = |file: &&File| file.metadata().is_ok_and(|stat| stat.dev() == device);
+        match syncs_whole && files.iter().all(is_there) {
+            true => syncs.settle(files, Some(&|| sync_whole(&lock))),
+            false => syncs.settle(files, None),
         }
     }
 
@@ -142,7 +140,8 @@ fn take(upload_dir: &Path, state_dir: &Path) -> Result<Lock, SpoolError> {
     let metadata = file.metadata().map_err(at(Doing::Read, &path))?;
     sync_folder(upload_dir)?;
     let syncs_whole = syncs_whole(&file);
-    Ok(Lock { file: Arc::new(file), device: metadata.dev(), inode: metadata.ino(), syncs_whole })
+    let (device, inode, syncs) = (metadata.dev(), metadata.ino(), Arc::default());
+    Ok(Lock { file: Arc::new(file), device, inode, syncs_whole, syncs })
 }
 
 /// When this returns, what has been made, renamed and removed in a folder survives a power cut.

@@ -39,7 +39,7 @@ impl Spool {
         let ids: Vec<RequestId> = entries.flatten().filter_map(id_of).collect();
         let mut found = self.take_up_all(&ids);
         found.sort_by_key(|found: &Recovered| found.record.transfer.created_at);
-        if found.iter().any(|found| !found.record.transfer.status.is_final()) {
+        if !found.is_empty() {
             self.make_certain(&found);
         }
         found
@@ -81,7 +81,9 @@ impl Spool {
         let sync =
             |path: &Path| File::open(path).and_then(|file| file.sync_all()).map_err(at(Doing::Sync, path));
         let each = folders.map(|folder| sync(&folder.join(RECORD)).and_then(|()| sync(&folder)));
-        for error in each.chain([sync(self.state_dir())]).filter_map(Result::err) {
+        for error in
+            each.chain([sync(self.state_dir()), sync(self.home.upload_dir())]).filter_map(Result::err)
+        {
             log::warn!("{error}");
         }
     }

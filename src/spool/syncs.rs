@@ -6,7 +6,7 @@
 //!
 //! A round costs what everything else that is unwritten on this file system costs too. When one has taken long, files
 //! are synced by themselves again for a while. So they are where a sync of the whole is not known to wait for the disk
-//! and to tell of errors, and after a round that failed: a file's own sync says whose error it was.
+//! and to tell of errors, and for good after a round that failed: a file's own sync says whose error it was.
 
 use std::fs::File;
 use std::io;
@@ -32,6 +32,8 @@ struct State {
     waiting: usize,
     /// Rounds take too long until then.
     slow_until: Option<Instant>,
+    /// One has failed. The system tells of an error once: a later round would not know of it any more.
+    has_failed: bool,
 }
 
 /// One sync of all that was written before it.
@@ -54,6 +56,7 @@ impl Syncs {
         let crowd = state.alone + state.waiting + files.len();
         if let Some(whole) = whole
             && !is_slow
+            && !state.has_failed
             && (state.is_running || crowd >= limits::SYNCS_TOGETHER)
         {
             if self.together(state, files.len(), whole) {
@@ -96,9 +99,13 @@ impl Syncs {
         let took = started.elapsed();
         let mut state = self.lock();
         state.is_running = false;
-        if took > limits::SLOW_SYNC || synced.is_err() {
-            log::debug!("a sync of the whole file system took {} ms: {synced:?}", took.as_millis());
-            state.slow_until = Some(Instant::now() + limits::SYNC_ALONE_TIME);
+        if let Err(error) = &synced {
+            log::warn!("a sync of the whole file system failed, each file has its own from now on: {error}");
+            state.has_failed = true;
+        }
+        if took > limits::SLOW_SYNC {
+            log::debug!("a sync of the whole file system took {} ms", took.as_millis());
+            state.slow_until = Some(Instant::now() + limits::SYNC_ALONE_TIME.max(20 * took));
         }
         let went_well = *round.outcome.get_or_init(|| synced.is_ok());
         // One of those who came meanwhile does theirs.
@@ -126,7 +133,7 @@ pub(super) fn sync_whole(_: &File) -> io::Result<()> {
 }
 
 /// Whether a sync of the whole file system that `file` is on waits until all is on the disk, and tells of errors: those of
-/// files since Linux 5.8. Others than these take it for a hint, or leave it out.
+/// files since Linux 5.8, those of names since 5.17. Others than these take it for a hint, or leave it out.
 #[cfg(target_os = "linux")]
 pub(super) fn syncs_whole(file: &File) -> bool {
     const EXT4: i64 = 0xef53;
@@ -143,12 +150,12 @@ pub(super) fn syncs_whole(_: &File) -> bool {
     false
 }
 
-/// Whether this release of Linux is 5.8 or later.
+/// Whether this release of Linux is 5.17 or later.
 #[cfg(target_os = "linux")]
 fn tells_of_errors(release: &str) -> bool {
     let mut numbers = release.split(['.', '-', '+']).map(|part| part.trim().parse::<u32>());
     match (numbers.next(), numbers.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 8),
+        (Some(Ok(major)), Some(Ok(minor))) => (major, minor) >= (5, 17),
         _ => false,
     }
 }
@@ -224,8 +231,8 @@ mod tests {
             thread::sleep(limits::SLOW_SYNC + Duration::from_millis(1));
             Ok(())
         };
-        let whole: [&dyn Fn() -> io::Result<()>; 2] = [&fails, &is_slow];
-        for whole in whole {
+        let whole: [(&dyn Fn() -> io::Result<()>, usize); 2] = [(&fails, 0), (&is_slow, 1)];
+        for (whole, rounds) in whole {
             let syncs = Syncs::default();
             assert!(all_well(&syncs.settle(&many, Some(whole))), "their own syncs went well");
             let never = || -> io::Result<()> { panic!("not for a while") };
@@ -237,17 +244,17 @@ mod tests {
                 Ok(())
             };
             assert!(all_well(&syncs.settle(&many, Some(&counts))));
-            assert_eq!(again.load(SeqCst), 1);
+            assert_eq!(again.load(SeqCst), rounds, "never again after an error");
         }
     }
 
     #[cfg(target_os = "linux")]
     #[test]
     fn releases() {
-        for new in ["5.8.0", "5.10.0-28-amd64", "6.18.44-fc-v657\n", "5.8-rc1", "10.0"] {
+        for new in ["5.17.0", "6.1.0-28-amd64", "6.18.44-fc-v657\n", "5.17-rc1", "10.0"] {
             assert!(tells_of_errors(new), "{new}");
         }
-        for old in ["5.7.19", "4.19.0-25-amd64", "3.10.0", "", "x.y", "5"] {
+        for old in ["5.16.20", "5.10.0-28-amd64", "4.19.0-25-amd64", "3.10.0", "", "x.y", "5"] {
             assert!(!tells_of_errors(old), "{old}");
         }
     }

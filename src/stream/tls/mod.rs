@@ -145,6 +145,8 @@ impl Session {
             }
             connection.read_tls(&mut rest)?;
             if let Err(error) = connection.process_new_packets() {
+                // What was good before it is given out first.
+                while take_opened(&mut connection, out).is_ok_and(|count| count > 0) {}
                 break Err(broken(&error));
             }
         };
