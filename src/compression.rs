@@ -1,8 +1,7 @@
 //! Compressing chunks with zstd (RFC 8878), and decompressing them: one frame for chunks that follow each other.
 //!
-//! Memory is bounded by the window, [`WINDOW_LOG`]: 512 KiB find most of what a till's log repeats (its articles), and
-//! are what a server can spare for each transfer; a fourth of it makes such a log a sixth larger, twice of it 8 % smaller. The
-//! frame goes on over chunks, so that small ones (a slow `MAX_RATE`, the pages that changed of a database) become
+//! Memory is bounded by the window, [`WINDOW_LOG`]: 1 MiB finds most of what a till's log repeats (its articles), and
+//! is what a server can spare for each transfer; half of it makes such a log 8 % larger. The frame goes on over chunks, so that small ones (a slow `MAX_RATE`, the pages that changed of a database) become
 //! about as much smaller as large ones.
 //!
 //! What comes is hostile. A frame is decompressed into a buffer of the length that its chunk states, which the caller has
@@ -20,7 +19,7 @@ mod zstd;
 pub use zstd::{Compressor, Decompressor, IS_BUILT_IN};
 
 /// The largest window of a frame, as a power of two: what both sides keep of what was compressed before. Fixed by the wire.
-pub const WINDOW_LOG: u32 = 19;
+pub const WINDOW_LOG: u32 = 20;
 
 #[cfg(all(test, feature = "compress"))]
 mod tests;

@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use super::line::Line;
-use super::site::{self, MIB, Rounds, Source, timed};
+use super::site::{self, MIB, Rounds, Source, peak, timed};
 use super::support::agent::Agent;
 use super::support::server::Server;
 use super::support::temp::TempDir;
@@ -24,6 +24,9 @@ pub fn run() {
     let log =
         Source::made(SIZE, |file| file.write_all(&till_log(1, SIZE as usize)).expect("room on the disk"));
     thin(&log);
+    whole(&Source::made(105 * MIB, |file| {
+        file.write_all(&till_log(3, 105 << 20)).expect("room on the disk")
+    }));
     for (what, source) in [
         ("noise", Source::random(100 * MIB)),
         ("a log", Source::made(100 * MIB, |file| file.write_all(&till_log(2, 100 << 20)).expect("room"))),
@@ -81,15 +84,28 @@ fn thin(log: &Source) {
             );
         }
     }
-    // What a pull takes beside its bytes stays as it is, the bytes grow with the file.
-    let whole = |figures: &Figures| {
-        let bytes = figures.bytes.median();
-        figures.seconds.median() + bytes / RATE * (105.0 * MIB as f64 / SIZE as f64 - 1.0)
-    };
-    let [plain, ours, rsync] =
-        first.each_ref().map(|figures| if figures.bytes.len() > 0 { whole(figures) } else { 0.0 });
+}
+
+/// A whole day's log, once.
+fn whole(log: &Source) {
+    let ours = Way::new(log, "auto");
+    let (mut compressed, mut rsynced) = (Figures::default(), Figures::default());
+    compressed.note(&ours);
+    print!(
+        "  a till's log of {} MiB, first pull, once: compressed {:.2} s",
+        log.size / MIB,
+        compressed.seconds.median()
+    );
+    if let Some(rsync) = Rsync::start(log) {
+        rsync.forget();
+        rsynced.note(&rsync);
+        print!(", rsync -z {:.2} s", rsynced.seconds.median());
+    }
+    println!("; plain at least {:.1} s, at the line's rate", log.size as f64 / RATE);
     println!(
-        "    so for 105 MiB, by calculation: plain {plain:.1} s, compressed {ours:.1} s, rsync -z {rsync:.1} s"
+        "    peak resident: server {:.1} MiB, agent {:.1} MiB",
+        peak(&ours.server.program),
+        peak(&ours.agent.program)
     );
 }
 
@@ -119,7 +135,7 @@ trait Pulls {
 struct Way {
     server: Server,
     line: Option<Line>,
-    _agent: Agent,
+    agent: Agent,
 }
 
 impl Way {
@@ -138,7 +154,7 @@ impl Way {
             &[("LOG_LEVEL", "error"), ("FILE_PATH", file), ("COMPRESS", compress)],
         );
         server.lists_agent("shop");
-        Way { server, line, _agent: agent }
+        Way { server, line, agent }
     }
 }
 
