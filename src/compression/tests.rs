@@ -124,9 +124,9 @@ fn frames_that_nobody_honest_sends() {
         Err(other) => panic!("{other:?}"),
     };
     for (name, came, why) in [
-        ("one that is open", header(0, &[window(19), zeros(0)].concat()), ""),
-        ("one that ends", header(0, &[window(19), zeros(1)].concat()), "its frame ends"),
-        ("a window above ours", header(0, &[window(20), zeros(0)].concat()), "memory"),
+        ("one that is open", header(0, &[window(WINDOW_LOG as u8), zeros(0)].concat()), ""),
+        ("one that ends", header(0, &[window(WINDOW_LOG as u8), zeros(1)].concat()), "its frame ends"),
+        ("a window above ours", header(0, &[window(WINDOW_LOG as u8 + 1), zeros(0)].concat()), "memory"),
         ("a window of 128 GiB", header(0, &[window(37), zeros(0)].concat()), "memory"),
         ("a content of 2^60", header(0xe0, &[&(1u64 << 60).to_le_bytes()[..], &zeros(0)].concat()), "memory"),
         ("a dictionary", header(1, &[window(17), vec![9], zeros(0)].concat()), "ictionary"),

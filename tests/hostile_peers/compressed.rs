@@ -139,7 +139,7 @@ fn frames_that_nobody_honest_sends() {
         ("a frame behind it", [&good[..], &frame(&text)].concat()),
         ("cut off", good[..good.len() / 2].to_vec()),
         ("a window of 128 GiB", magic(0, &[vec![27 << 3], zeros.clone()].concat())),
-        ("a window of 1 MiB", magic(0, &[vec![10 << 3], zeros.clone()].concat())),
+        ("a window of 2 MiB", magic(0, &[vec![11 << 3], zeros.clone()].concat())),
         ("a content of 2^62", magic(0xe0, &[(1u64 << 62).to_le_bytes().to_vec(), zeros.clone()].concat())),
         ("a dictionary", magic(3, &[vec![7 << 3, 1, 2, 3, 4], zeros].concat())),
         ("a skippable frame of 4 GiB", b"\x50\x2a\x4d\x18\xff\xff\xff\xffnothing".to_vec()),
