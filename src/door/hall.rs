@@ -137,9 +137,11 @@ impl Inside {
 }
 
 impl Ticket<'_> {
-    /// The caller has proven who it is, or has nothing to prove and is being answered: it stays.
-    pub fn vouch(&self) {
-        self.hall.lock().forget(self.number);
+    /// The caller has proven who it is, or has nothing to prove and is being answered: it stays. False when it comes too
+    /// late: it has been told to make way, and its socket is shut, or will be in a moment.
+    #[must_use]
+    pub fn vouch(&self) -> bool {
+        self.hall.lock().forget(self.number).is_some()
     }
 
     /// Makes a stranger wait, in this thread; shorter when it makes way.
@@ -195,11 +197,12 @@ mod tests {
     fn the_oldest_stranger_makes_way_and_nobody_else() {
         let hall = Hall::new(16); // crowded with 14
         let callers: Vec<_> = (0..14).map(|n| caller(&hall, &format!("10.0.0.{n}"))).collect();
-        callers[0].1.as_ref().unwrap().vouch();
+        assert!(callers[0].1.as_ref().unwrap().vouch());
         assert!(callers.iter().all(|(end, ..)| !is_dropped(end)));
         let (_end, ticket, _ours) = caller(&hall, "10.0.1.1");
         assert!(ticket.is_some() && !is_dropped(&callers[0].0), "it is known");
         assert!(is_dropped(&callers[1].0) && !is_dropped(&callers[2].0));
+        assert!(!callers[1].1.as_ref().unwrap().vouch(), "too late");
         let second = caller(&hall, "10.0.1.2");
         assert!(second.1.is_some() && is_dropped(&callers[2].0));
         // Those that were dropped are still on their way out.
@@ -227,7 +230,7 @@ mod tests {
             let _newcomer = caller(&hall, "10.0.0.1");
             held.join().unwrap();
         });
-        first.vouch();
+        assert!(!first.vouch(), "it has made way");
         first.hold(Duration::from_secs(3600)); // nobody whom we know waits
     }
 
@@ -235,7 +238,7 @@ mod tests {
     fn where_all_are_known_the_newcomer_is_turned_away() {
         let hall = Hall::new(2);
         let callers = [caller(&hall, "10.0.0.1"), caller(&hall, "10.0.0.2")];
-        callers.iter().for_each(|(_, ticket, _)| ticket.as_ref().unwrap().vouch());
+        assert!(callers.iter().all(|(_, ticket, _)| ticket.as_ref().unwrap().vouch()));
         assert!(caller(&hall, "10.0.0.3").1.is_none());
         assert!(callers.iter().all(|(end, ..)| !is_dropped(end)));
     }
@@ -249,7 +252,7 @@ mod tests {
         assert!(next.1.is_some() && is_dropped(&many[0].0) && !is_dropped(&many[1].0));
         assert!(!is_dropped(&other.0), "though it is older");
         // Those that are known do not count for it.
-        many.iter().for_each(|(_, ticket, _)| ticket.as_ref().unwrap().vouch());
+        assert!(many.iter().all(|(_, ticket, _)| ticket.as_ref().unwrap().vouch()));
         let more = caller(&hall, "10.0.0.1");
         assert!(more.1.is_some() && !is_dropped(&next.0));
     }

@@ -95,8 +95,8 @@ pub(super) fn serve(
         return reply::refuse_request(socket, &head.method, 401, "unauthorized", message, headers);
     }
     // A probe proves nothing: it stays a stranger, and has few places, so that probes keep nobody else out.
-    if !is_probe {
-        ticket.vouch();
+    if !is_probe && !ticket.vouch() {
+        return; // it has made way for another meanwhile
     }
     let places = if is_probe { &server.probes } else { &server.relays };
     // A probe has no body that anybody needs, and a stranger's is not read.

@@ -108,7 +108,9 @@ fn open<'s>(
         return Err(full());
     }
     *turn = Some(Turn::take(server, &client)?);
-    ticket.vouch();
+    if !ticket.vouch() {
+        return Err(No::new(503, "unavailable", "it had to make way for others at the door")); // it hears nothing of this
+    }
     make_way(server, &client, peer)?;
     let keeping = Keeping { beat: server.settings.heartbeat, max_message: server.max_message() };
     let gone = |error: std::io::Error| No::new(400, "bad request", error.to_string());
