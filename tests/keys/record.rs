@@ -5,7 +5,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
-use crate::scene::{Keys, call};
+use crate::scene::{Keys, almost, call};
 use crate::support::agent::Agent;
 use crate::support::server::id;
 use crate::support::temp::TempDir;
@@ -73,7 +73,7 @@ fn who_has_asked_is_on_record_by_name() {
     assert_eq!((&no["clientId"], &no["by"]), (&json!("till-9"), &json!("nightly")));
 
     // A wrong key is nobody's name, and is not in it wherever it stands.
-    let wrong = format!("{}0", &nightly[..nightly.len() - 1]);
+    let wrong = almost(&nightly);
     call(&server, &wrong, "POST", "/download/shop-001", None).expect_error(401, "unauthorized");
     let no = last(&log, "refused");
     assert_eq!((&no["by"], &no["path"]), (&Value::Null, &json!("/download/shop-001")));

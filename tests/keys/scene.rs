@@ -111,3 +111,9 @@ pub fn shop(server: &Server, client: &str, key: &str) -> Agent {
     let shares = format!("logs={0}/logs,db={0}/db", home.display());
     Agent::serving(server, client, home, &[("AUTH_SECRET", key), ("SHARES", &shares)])
 }
+
+/// Right but for its last digit.
+pub fn almost(key: &str) -> String {
+    let (rest, last) = key.split_at(key.len() - 1);
+    format!("{rest}{}", if last == "0" { "1" } else { "0" })
+}

@@ -5,7 +5,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::json;
 
-use crate::scene::{Keys, call, dial, id_of, shop};
+use crate::scene::{Keys, almost, call, dial, id_of, shop};
 use crate::support::http::exchange;
 use crate::support::server::id;
 use crate::support::temp::TempDir;
@@ -46,8 +46,7 @@ fn keys_are_nowhere() {
     keys.done(&["revoke", id_of(&revoked)]);
     dial(&server, "gone", &revoked);
     dial(&server, "till-2", &till_key);
-    let other = if nightly.ends_with('0') { '1' } else { '0' };
-    let almost = format!("{}{other}", &nightly[..nightly.len() - 1]);
+    let almost = almost(&nightly);
     call(&server, &almost, "GET", "/clients", None).expect_error(401, "unauthorized");
     call(&server, &nightly, "POST", "/download/till-1", Some(&json!({"fileKey": "db"})))
         .expect_error(403, "forbidden");
