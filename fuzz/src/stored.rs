@@ -149,14 +149,7 @@ fn live(record: Record, mut choices: Choices<'_>) {
             0 | 1 if line.is_none() => {
                 line = hub.connect(&client, "10.0.0.1:5".to_owned(), now);
                 let dialect = if choices.way(4) == 0 { Dialect::V1 } else { Dialect::V2 };
-                let said = Registration {
-                    dialect,
-                    meta: Default::default(),
-                    agent_version: None,
-                    shares: vec![],
-                    congestion_control: None,
-                    compresses: false,
-                };
+                let said = Registration::of(dialect);
                 line.map_or(vec![], |generation| hub.register(&client, generation, said, now))
             }
             2 => line.take().map_or(vec![], |generation| hub.disconnect(&client, generation, now.wall, now)),

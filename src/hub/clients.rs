@@ -68,6 +68,21 @@ pub struct Registration {
     pub compresses: bool,
 }
 
+impl Registration {
+    /// Of one that says no more than what it speaks.
+    pub fn of(dialect: Dialect) -> Registration {
+        let (meta, shares) = (Map::new(), Vec::new());
+        Registration {
+            dialect,
+            meta,
+            agent_version: None,
+            shares,
+            congestion_control: None,
+            compresses: false,
+        }
+    }
+}
+
 /// A client, as the API shows it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -267,15 +282,7 @@ impl Hub {
         let Some(known) = self.clients.get_mut(client) else { return };
         let Some(connection) = known.connection.as_mut() else { return };
         if connection.registered.is_none() {
-            let (meta, shares) = (Map::new(), Vec::new());
-            connection.registered = Some(Registration {
-                dialect: Dialect::V1,
-                meta,
-                agent_version: None,
-                shares,
-                congestion_control: None,
-                compresses: false,
-            });
+            connection.registered = Some(Registration::of(Dialect::V1));
             self.wake(client);
         }
     }

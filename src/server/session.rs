@@ -183,20 +183,16 @@ impl<'s> Session<'s> {
         }
     }
 
-    fn register(&mut self, said: Registration) {
-        let Registration { dialect, meta, agent_version, mut shares, congestion_control, compresses } = said;
-        let length = serde_json::to_string(&meta).map_or(usize::MAX, |text| text.len());
-        let meta = if length > limits::MAX_META_BYTES {
+    fn register(&mut self, mut said: Registration) {
+        let length = serde_json::to_string(&said.meta).map_or(usize::MAX, |text| text.len());
+        if length > limits::MAX_META_BYTES {
             let what = format_args!("{} sent labels of {length} bytes; they are left out", self.client);
             self.server.refused.messages.about(what);
-            serde_json::Map::new()
-        } else {
-            meta
-        };
-        shares.truncate(limits::MAX_SHARES);
-        shares.retain(|share| share.len() <= limits::MAX_LABEL_BYTES);
-        let agent_version = agent_version.map(|version| printable(&version).to_string());
-        let said = Registration { dialect, meta, agent_version, shares, congestion_control, compresses };
+            said.meta.clear();
+        }
+        said.shares.truncate(limits::MAX_SHARES);
+        said.shares.retain(|share| share.len() <= limits::MAX_LABEL_BYTES);
+        said.agent_version = said.agent_version.map(|version| printable(&version).to_string());
         let (client, generation) = (self.client.clone(), self.generation);
         self.server.act(|hub, now| hub.register(&client, generation, said, now));
     }

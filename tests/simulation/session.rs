@@ -183,12 +183,9 @@ impl Session {
         let (id, event) = match &message {
             ToServer::RegisterMeta { meta, protocol, compress, .. } => {
                 let said = Registration {
-                    dialect: Dialect::from_number(*protocol),
                     meta: meta.clone(),
-                    agent_version: None,
-                    shares: Vec::new(),
-                    congestion_control: None,
                     compresses: compress.is_some(),
+                    ..Registration::of(Dialect::from_number(*protocol))
                 };
                 let (client, generation) = (self.client.clone(), self.generation);
                 if server.hub.line_of(&client).is_some_and(|(_, dialect)| dialect == Some(Dialect::V1)) {

@@ -149,15 +149,7 @@ impl Hub {
 
     pub(in crate::hub) fn join(&mut self, name: &str, dialect: Dialect, now: Now) -> (u64, Vec<Action>) {
         let generation = self.connect(&client(name), "10.0.0.1:5".into(), now).expect("room");
-        let said = Registration {
-            dialect,
-            meta: Default::default(),
-            agent_version: None,
-            shares: vec![],
-            congestion_control: None,
-            compresses: false,
-        };
-        (generation, self.register(&client(name), generation, said, now))
+        (generation, self.register(&client(name), generation, Registration::of(dialect), now))
     }
 
     pub(in crate::hub) fn order(&mut self, number: u64, name: &str, now: Now) -> Vec<Action> {
