@@ -38,8 +38,6 @@ pub(super) struct Session<'a> {
     transfers: Mutex<Transfers>,
     /// Bytes of a file were sent. Beside the mutex: it is noted with each chunk.
     progressed: AtomicBool,
-    /// How fast the line was for the last transfer that only the line slowed.
-    line_speed: Mutex<Speed>,
     /// A transfer has found that the server broke the rules.
     broken: AtomicBool,
 }
@@ -54,6 +52,8 @@ pub(super) struct Transfers {
     threads: usize,
     /// Counts what was started.
     serial: u64,
+    /// How fast the line was for the last one that only the line slowed.
+    line_speed: Speed,
     /// Folders that are being listed.
     pub(super) listings: usize,
 }
@@ -86,7 +86,6 @@ impl<'a> Session<'a> {
             dialect,
             transfers: Mutex::default(),
             progressed: AtomicBool::new(false),
-            line_speed: Mutex::default(),
             broken: AtomicBool::new(false),
         };
         let mut come_back_after = None;
@@ -310,12 +309,12 @@ impl<'a> Session<'a> {
 
     /// How fast the line was a while ago.
     pub(super) fn line_speed(&self) -> Speed {
-        *self.line_speed.lock().unwrap_or_else(PoisonError::into_inner)
+        self.lock().line_speed
     }
 
     /// Notes how fast the line is.
     pub(super) fn note_line_speed(&self, speed: Speed) {
-        *self.line_speed.lock().unwrap_or_else(PoisonError::into_inner) = speed;
+        self.lock().line_speed = speed;
     }
 
     /// Notes that the server broke the rules.
