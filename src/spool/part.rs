@@ -16,7 +16,7 @@ use super::error::{Doing, at};
 use super::{SpoolError, remove_if_there};
 use crate::blocks::{BlockHash, block_hash, page_hashes};
 use crate::hash::Hasher;
-use crate::limits::{self, BLOCK_BYTES, WRITE_BACK_BYTES};
+use crate::limits::{self, BLOCK_BYTES};
 use crate::names::Sha256Hash;
 use rustix::fs::{Advice, fadvise};
 
@@ -74,13 +74,13 @@ impl Part {
 
     /// Has the kernel write what has gathered to the disk, without waiting for it: the sync at the end then finds little left.
     fn start_write_back(&mut self) {
-        let Some(length) = NonZeroU64::new(self.bytes - self.written_back) else { return };
-        if length.get() < WRITE_BACK_BYTES {
+        let length = self.bytes - self.written_back;
+        if length < limits::WRITE_BACK_BYTES {
             return;
         }
         // POSIX knows no "begin to write"; Linux does so for pages that are said to be of no more use (mm/fadvise.c), and drops none
         // that it has yet to write. Should it refuse, the sync has more to do.
-        let _hint = fadvise(&self.file, self.written_back, Some(length), Advice::DontNeed);
+        let _hint = fadvise(&self.file, self.written_back, NonZeroU64::new(length), Advice::DontNeed);
         self.written_back = self.bytes;
     }
 
