@@ -123,7 +123,7 @@ pub const MAX_PROXY_HEAD_BYTES: usize = 8 << 10;
 /// What gathers of a file before the kernel is told to begin writing it to the disk: large pieces, so that it costs few calls, and of
 /// 100 MiB most is there when the last byte comes.
 pub const WRITE_BACK_BYTES: u64 = 8 << 20;
-/// Bytes of a file after which it is long, and its threads step back behind those of short ones.
+/// A file of so many bytes is long: its threads step back behind those of short ones.
 pub const LONG_FILE_BYTES: u64 = 1 << 20;
 /// How far (nice(2)): a third of the share that others have, when there is not enough for all.
 pub const LONG_WORK_NICE: i32 = 5;

@@ -113,6 +113,9 @@ impl Sending {
             self.have
         );
         session.say(&ToServer::UploadStart { request_id: self.id, filename, filesize: size, attempt });
+        if size >= limits::LONG_FILE_BYTES {
+            threads::step_back();
+        }
         let piece = if self.have > 0 { chunk.max(limits::BLOCK_BYTES) } else { chunk };
         let buffer = Payload::new(piece.min(usize::try_from(size).unwrap_or(usize::MAX)).max(1));
         let (pace, frame, hasher) = (self.max_rate.map(Pace::new), Vec::new(), Hasher::default());
@@ -207,27 +210,25 @@ impl Sending {
         let v2 = work.session.dialect == Dialect::V2;
         let length = piece.len();
         let smaller = work.packing.pack(&work.buffer[piece.clone()]);
-        let on_wire = smaller.map_or(length, <[u8]>::len);
+        let (on_wire, zstd) = (smaller.map_or(length, <[u8]>::len), smaller.map(|_| length as u64));
         let head = pack_head(&ChunkHeader {
             request_id: self.id,
             seq,
             timestamp: clock::now_ms().into(),
             attempt: self.stated_attempt(work.session),
             offset: v2.then_some(offset),
-            zstd: smaller.map(|_| length as u64),
+            zstd,
         });
         let outbox = &work.session.outbox;
-        let is_smaller = smaller.map(|smaller| binary_frame(outbox.side(), &head, smaller, &mut work.frame));
+        if let Some(smaller) = smaller {
+            binary_frame(outbox.side(), &head, smaller, &mut work.frame);
+        }
         let began = Instant::now();
         work.wait_for_pace(on_wire)?;
         work.session.agent.allow_bytes(length).map_err(Quit::Refused)?;
-        let before = self.sent.get();
-        self.sent.set(before + length as u64); // some of it may have left, though it fails
-        if before < limits::LONG_FILE_BYTES && self.sent.get() >= limits::LONG_FILE_BYTES {
-            threads::step_back();
-        }
-        let message = match is_smaller {
-            Some(()) => &work.frame,
+        self.sent.update(|sent| sent + length as u64); // some of it may have left, though it fails
+        let message = match zstd {
+            Some(_) => &work.frame,
             None => work.buffer.message(outbox.side(), &head, piece),
         };
         outbox.send(message).map_err(|_| Quit::Gone)?;
@@ -319,5 +320,5 @@ impl Work<'_> {
     }
 }
 
-// The bound on what an agent holds for a transfer: a chunk as read, and a chunk as a frame.
+// The bound on what an agent holds for a transfer: a chunk as read, and one that became smaller.
 const _: () = assert!(2 * limits::MAX_CHUNK_BYTES <= 8 << 20);

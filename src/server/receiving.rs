@@ -140,9 +140,8 @@ impl<'s> Session<'s> {
         let (pieces_in, pieces) = bounded(limits::WRITER_QUEUE_CHUNKS);
         let (client, outbox, pulse) =
             (self.client.clone(), self.line.outbox().clone(), self.line.pulse().clone());
-        let (untold, is_long) = (Cell::default(), Cell::new(false));
-        let writer =
-            Writer { server, client, id, attempt, size, pieces, stop, outbox, pulse, untold, is_long };
+        let untold = Cell::default();
+        let writer = Writer { server, client, id, attempt, size, pieces, stop, outbox, pulse, untold };
         let name = format!("write {}", self.client);
         match threads::spawn_scoped(scope, name, limits::SMALL_STACK, move || writer.run(part)) {
             Ok(_joined_by_the_scope) => {

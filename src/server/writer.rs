@@ -56,8 +56,6 @@ pub(super) struct Writer<'s> {
     pub(super) outbox: Arc<Outbox>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) untold: Cell<Covered>,
-    /// Much has come at once.
-    pub(super) is_long: Cell<bool>,
 }
 
 /// What has come, and the hub has not been told of.
@@ -87,6 +85,9 @@ impl Writer<'_> {
             // A file of one chunk has arrived before that could be on the disk: a restart finds it queued, and goes on the
             // same way. But who ended it before its part was made has not removed that, and saves no more.
             return part.discard();
+        }
+        if self.size >= limits::LONG_FILE_BYTES {
+            threads::step_back();
         }
         let ending = self.receive(&mut part);
         self.tell_hub();
@@ -194,9 +195,6 @@ impl Writer<'_> {
         self.untold.set(untold);
         if untold.bytes >= limits::UNTOLD_BYTES {
             self.tell_hub();
-            if !self.is_long.replace(true) {
-                threads::step_back();
-            }
         }
     }
 
