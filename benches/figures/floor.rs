@@ -16,16 +16,28 @@ pub const PIECE: usize = 256 << 10;
 
 /// Read, SHA-256, send over bare TCP; receive, SHA-256, write, sync. A thread at each end.
 pub fn copy(source: &Source, to: &Path) {
+    both_ends(
+        source,
+        to,
+        |from, socket| hash_and_copy(from, &socket),
+        |socket, to| hash_and_copy(socket, to),
+    );
+}
+
+/// Sends the source over TCP on loopback and writes what comes, syncs it, compares, and removes it.
+pub fn both_ends(
+    source: &Source,
+    to: &Path,
+    send: impl FnOnce(File, TcpStream) -> io::Result<Sha256Hash> + Send,
+    receive: impl FnOnce(TcpStream, &File) -> io::Result<Sha256Hash>,
+) {
     let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
     let address = listener.local_addr().expect("bound");
     let (sent, received) = thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            let socket = TcpStream::connect(address)?;
-            hash_and_copy(File::open(&source.path)?, &socket)
-        });
+        let sender = scope.spawn(|| send(File::open(&source.path)?, TcpStream::connect(address)?));
         let received = listener.accept().and_then(|(socket, _)| {
             let file = File::create(to)?;
-            let hash = hash_and_copy(socket, &file)?;
+            let hash = receive(socket, &file)?;
             file.sync_all()?;
             Ok(hash)
         });

@@ -2,16 +2,15 @@
 
 use std::fs::File;
 use std::io::{self, Write};
-use std::net::{TcpListener, TcpStream};
+use std::net::TcpStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::thread;
 
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
 
-use super::floor::{PIECE, hash_and_copy};
+use super::floor::{PIECE, both_ends, hash_and_copy};
 use super::site::{
     MIB, Pairs, ROUNDS, Rounds, Source, agent, print_peaks, pull, remove_downloads, server, timed, used,
 };
@@ -81,8 +80,6 @@ fn provider() -> Arc<CryptoProvider> {
 
 /// The same file over TCP and TLS, hashed at both ends, written and synced: rustls as it comes.
 fn copy(own: &Identity, source: &Source, to: &Path) {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    let address = listener.local_addr().expect("bound");
     let versions = ServerConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let config = versions.expect("ring knows them").with_no_client_auth();
     let accepting = config.with_single_cert(vec![own.certificate.clone()], own.key.clone_key());
@@ -92,26 +89,17 @@ fn copy(own: &Identity, source: &Source, to: &Path) {
     roots.add(own.certificate.clone()).expect("an authority");
     let versions = ClientConfig::builder_with_provider(provider()).with_safe_default_protocol_versions();
     let dialling = versions.expect("ring knows them").with_root_certificates(roots).with_no_client_auth();
-    let (sent, received) = thread::scope(|scope| {
-        let sender = scope.spawn(|| {
-            let name = "127.0.0.1".try_into().expect("a name");
-            let connection = ClientConnection::new(Arc::new(dialling), name).map_err(io::Error::other)?;
-            let mut stream = StreamOwned::new(connection, TcpStream::connect(address)?);
-            let hash = hash_and_copy(File::open(&source.path)?, &mut stream)?;
-            stream.conn.send_close_notify();
-            stream.flush()?;
-            Ok::<_, io::Error>(hash)
-        });
-        let received = listener.accept().and_then(|(socket, _)| {
-            let connection = ServerConnection::new(Arc::new(accepting)).map_err(io::Error::other)?;
-            let file = File::create(to)?;
-            let stream = io::BufReader::with_capacity(PIECE, StreamOwned::new(connection, socket));
-            let hash = hash_and_copy(stream, &file)?;
-            file.sync_all()?;
-            Ok(hash)
-        });
-        (sender.join().expect("no panic"), received)
+    let send = |from: File, socket: TcpStream| {
+        let name = "127.0.0.1".try_into().expect("a name");
+        let connection = ClientConnection::new(Arc::new(dialling), name).map_err(io::Error::other)?;
+        let mut stream = StreamOwned::new(connection, socket);
+        let hash = hash_and_copy(from, &mut stream)?;
+        stream.conn.send_close_notify();
+        stream.flush()?;
+        Ok(hash)
+    };
+    both_ends(source, to, send, |socket, to| {
+        let connection = ServerConnection::new(Arc::new(accepting)).map_err(io::Error::other)?;
+        hash_and_copy(io::BufReader::with_capacity(PIECE, StreamOwned::new(connection, socket)), to)
     });
-    assert_eq!((sent.expect("sent"), received.expect("received")), (source.hash, source.hash));
-    std::fs::remove_file(to).expect("it is there");
 }
