@@ -144,16 +144,7 @@ fn settings_are_read_from_env_file_environment_and_flag_in_rising_order() {
 /// Of the descriptors that it may have, the server raises its own limit to the last one, and says what that is good for.
 #[test]
 fn the_server_says_how_many_clients_there_is_room_for() {
-    let home = TempDir::new();
-    let uploads = home.join("downloads");
-    let settings = [
-        ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
-        ("AUTH_SECRET", SECRET),
-        ("UPLOAD_DIR", uploads.to_str().expect("a plain name")),
-    ];
-    let args = ["-c", "ulimit -n 2000 && ulimit -Sn 256 && exec \"$0\"", SERVER];
-    let program = Program::start("towline-server", "/bin/sh", &args, &settings, &home);
+    let program = Server::start_limited("ulimit -n 2000 && ulimit -Sn 256").program;
     let said = program.wait_line("there is room for ");
     assert!(said.contains("[WARN] there is room for 1100 clients, for"), "{said}");
     assert!(said.contains("2000 open files; LimitNOFILE="), "{said}");

@@ -5,10 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::support::addresses::connect_from;
 use crate::support::http::{Came, Wire};
-use crate::support::program::Program;
 use crate::support::raw_line::ask_upgrade;
 use crate::support::server::{SECRET, Server};
-use crate::support::temp::TempDir;
 use crate::support::v1_client::V1Client;
 use crate::support::wait::Deadline;
 
@@ -16,16 +14,7 @@ const PROMPT: Duration = Duration::from_secs(1);
 
 /// A server that has room for 400 at its door, and for 100 callers.
 fn small() -> Server {
-    let home = TempDir::new();
-    let uploads = home.join("downloads");
-    let settings = [
-        ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
-        ("AUTH_SECRET", SECRET),
-        ("UPLOAD_DIR", uploads.to_str().expect("a plain name")),
-    ];
-    let args = ["-c", "ulimit -n 1600 && exec \"$0\"", env!("CARGO_BIN_EXE_towline-server")];
-    Server::of(Program::start("towline-server", "/bin/sh", &args, &settings, &home), uploads, home)
+    Server::start_limited("ulimit -n 1600")
 }
 
 /// An operator is answered and a shop is let in, at once.

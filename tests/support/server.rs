@@ -1,6 +1,6 @@
 //! `towline-server` on a port of its own with a folder of its own, and the API as an operator calls it.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use serde_json::{Value, json};
@@ -41,6 +41,17 @@ impl Server {
     #[track_caller]
     pub fn start_in(home: TempDir, settings: &[(&str, &str)]) -> Server {
         let (program, uploads) = launch(&home, settings);
+        Server::of(program, uploads, home)
+    }
+
+    /// Starts it below what these commands of a shell leave it, such as `ulimit -n 1600`.
+    #[track_caller]
+    pub fn start_limited(limits: &str) -> Server {
+        let home = TempDir::new();
+        let uploads = home.join("downloads");
+        let settings = settings(&uploads);
+        let args = ["-c", &format!("{limits} && exec \"$0\""), env!("CARGO_BIN_EXE_towline-server")];
+        let program = Program::start("towline-server", "/bin/sh", &args, &settings, &home);
         Server::of(program, uploads, home)
     }
 
@@ -277,15 +288,15 @@ impl Server {
 /// Starts the program in this folder; does not wait.
 fn launch(home: &TempDir, settings: &[(&str, &str)]) -> (Program, PathBuf) {
     let uploads = home.join("downloads");
-    let mut all = vec![
-        ("HOST", "127.0.0.1"),
-        ("PORT", "0"),
-        ("AUTH_SECRET", SECRET),
-        ("UPLOAD_DIR", uploads.to_str().expect("the test's folder has a plain name")),
-    ];
-    all.extend_from_slice(settings);
+    let all = [&self::settings(&uploads), settings].concat();
     let exe = env!("CARGO_BIN_EXE_towline-server");
     (Program::start("towline-server", exe, &[], &all, home), uploads)
+}
+
+/// What each has.
+fn settings(uploads: &Path) -> [(&'static str, &str); 4] {
+    let uploads = uploads.to_str().expect("the test's folder has a plain name");
+    [("HOST", "127.0.0.1"), ("PORT", "0"), ("AUTH_SECRET", SECRET), ("UPLOAD_DIR", uploads)]
 }
 
 /// The transfer's id.
