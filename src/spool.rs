@@ -24,6 +24,7 @@ use std::path::{Path, PathBuf};
 
 use crate::hub::Held;
 use crate::names::RequestId;
+use crate::record::Record;
 use error::{Doing, at};
 use home::Home;
 pub use home::STATE_FOLDER;
@@ -31,6 +32,7 @@ pub use part::{KeepError, Part};
 pub use recovery::Recovered;
 use rustix::fs::{CWD, OFlags, RenameFlags};
 use rustix::io::Errno;
+use saving::Ready;
 
 pub use error::SpoolError;
 
@@ -41,6 +43,7 @@ const PART: &str = "part";
 #[derive(Debug)]
 pub struct Spool {
     home: Home,
+    ready: Ready,
 }
 
 impl Spool {
@@ -49,7 +52,7 @@ impl Spool {
     /// # Errors
     /// When it is no folder, can't be written, or another server runs there.
     pub fn open(upload_dir: &Path) -> Result<Spool, SpoolError> {
-        Ok(Spool { home: Home::open(upload_dir)? })
+        Ok(Spool { home: Home::open(upload_dir)?, ready: Ready::default() })
     }
 
     /// Where Towline keeps its own: `UPLOAD_DIR/.towline`.
@@ -84,17 +87,14 @@ impl Spool {
         Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
     }
 
-    /// When this returns, what has been made, renamed and removed in a folder survives a power cut.
-    fn sync_folder(&self, path: &Path) -> Result<(), SpoolError> {
-        let folder = File::open(path).map_err(at(Doing::SyncFolder, path))?;
-        let synced = self.home.settle(&[&folder]).pop().expect("an answer for each");
-        synced.map_err(at(Doing::SyncFolder, path))
-    }
-
     /// The folder of a transfer, made if need be.
     fn make_folder(&self, id: RequestId) -> Result<PathBuf, SpoolError> {
         self.home.check()?;
         let folder = self.folder(id);
+        // Looked for first: to make one, even one that is there, takes a lock that all transfers share.
+        if fs::symlink_metadata(&folder).is_ok() {
+            return Ok(folder);
+        }
         match fs::create_dir(&folder) {
             Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
                 Err(at(Doing::MakeFolder, &folder)(error))
@@ -105,6 +105,7 @@ impl Spool {
 
     /// Removes a record and whatever is with it.
     pub fn forget(&self, id: RequestId) {
+        self.ready.take(id);
         let folder = self.folder(id);
         if let Err(error) = fs::remove_dir_all(&folder)
             && error.kind() != io::ErrorKind::NotFound
@@ -144,12 +145,13 @@ impl Spool {
         }
     }
 
-    /// Puts a synced part under its name, replacing nothing; when this returns, it survives a power cut.
+    /// Puts a synced part under its name, replacing nothing; when this returns, it survives a power cut. `last`, the record
+    /// that says so, is made ready meanwhile: whoever saves it then finds it written and synced, but for its name.
     ///
     /// # Errors
     /// The part is removed then, and there is nothing under the name that was not there before.
-    pub fn publish(&self, part: Part, filename: &str) -> Result<(), SpoolError> {
-        let to = self.out_path(filename);
+    pub fn publish(&self, part: Part, last: &Record) -> Result<(), SpoolError> {
+        let (dir, to) = (self.home.upload_dir(), self.out_path(&last.transfer.filename));
         if let Err(error) = part.is_in_its_place().and_then(|()| rename_new(&part.path, &to)) {
             part.discard();
             let error = match error.kind() {
@@ -160,7 +162,8 @@ impl Spool {
             };
             return Err(at(Doing::Publish, &to)(error));
         }
-        self.sync_folder(self.home.upload_dir()).inspect_err(|_| {
+        let named = File::open(dir).and_then(|dir| self.settle_with_next(&dir, last));
+        named.map_err(at(Doing::SyncFolder, dir)).inspect_err(|_| {
             // Not certain to survive a power cut, so not published.
             if let Err(error) = fs::remove_file(&to) {
                 log::error!(

@@ -17,7 +17,7 @@ impl Hub {
         let Some(entry) = self.transfers.get_mut(&id).filter(|entry| is_at(entry, attempt, &running)) else {
             return actions;
         };
-        entry.publishing = false;
+        entry.publishing = None;
         if failure.code == FailureCode::ClientDisconnected {
             self.interrupt(id, failure, now, &mut actions);
         } else {

@@ -160,8 +160,8 @@ struct Entry {
     has_room: bool,
     /// Its record is not saved yet.
     unsaved: bool,
-    /// It is being published: too late to cancel.
-    publishing: bool,
+    /// It is being published, since then by the wall clock: too late to cancel.
+    publishing: Option<u64>,
 }
 
 /// The hub; see the module.

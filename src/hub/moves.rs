@@ -6,6 +6,7 @@ use super::held::Held;
 use super::{Action, Hub, Now};
 use crate::names::{ClientId, RequestId, Sha256Hash};
 use crate::protocol::Dialect;
+use crate::record::Record;
 use crate::transfer::{Failure, Status};
 
 /// What a line may say about a transfer.
@@ -93,15 +94,18 @@ impl Hub {
         }
     }
 
-    /// The record says `verifying`; from now on it is too late to cancel.
-    pub fn publish(&mut self, id: RequestId, attempt: u32) -> Begun {
-        match self.transfers.get_mut(&id) {
-            Some(entry) if is_at(entry, attempt, &[Status::Verifying]) => {
-                entry.publishing = true;
-                Begun::Wanted
-            }
-            _ => Begun::Unwanted,
+    /// The record says `verifying`; from now on it is too late to cancel. Returns the record as it will be once this is
+    /// [`completed`](Hub::complete), or nothing for an attempt that is not wanted any more.
+    pub fn publish(&mut self, id: RequestId, attempt: u32, now: Now) -> Option<Record> {
+        let entry = self.transfers.get_mut(&id)?;
+        if !is_at(entry, attempt, &[Status::Verifying]) {
+            return None;
         }
+        entry.publishing = Some(now.wall);
+        let mut transfer = entry.transfer.clone();
+        (transfer.status, transfer.finished_at) = (Status::Completed, Some(now.wall));
+        (transfer.expires_at, transfer.failure) = (None, None);
+        Some(Record { transfer, idempotency: entry.idempotency.clone() })
     }
 
     /// The file is published.
@@ -131,7 +135,7 @@ impl Hub {
         assert!(!was.is_final() && status.is_final(), "an ended transfer never changes");
         self.set_status(id, status);
         let entry = self.entry(id);
-        entry.transfer.finished_at = Some(now.wall);
+        entry.transfer.finished_at = Some(entry.publishing.take().unwrap_or(now.wall));
         entry.transfer.expires_at = None;
         entry.transfer.failure = failure;
         self.unsaved -= usize::from(std::mem::take(&mut entry.unsaved));

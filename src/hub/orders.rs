@@ -192,7 +192,7 @@ impl Hub {
     /// When there is none, or it is too late.
     pub fn cancel(&mut self, id: RequestId, now: Now) -> Result<Vec<Action>, Uncancellable> {
         let entry = self.transfers.get(&id).ok_or(Uncancellable::Unknown)?;
-        if entry.transfer.status.is_final() || entry.publishing {
+        if entry.transfer.status.is_final() || entry.publishing.is_some() {
             return Err(Uncancellable::TooLate(Box::new(entry.transfer.clone())));
         }
         let mut actions = Vec::new();
@@ -283,7 +283,7 @@ impl Entry {
             held: Held::Nothing,
             has_room: false,
             unsaved: false,
-            publishing: false,
+            publishing: None,
         }
     }
 }

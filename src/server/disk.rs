@@ -140,6 +140,13 @@ impl Server {
         Ok(())
     }
 
+    /// Puts a part under its name. `last`, its record from then on, is written with it, but for its name.
+    pub(super) fn publish(&self, part: Part, last: &Record) -> Result<(), SpoolError> {
+        let ids = [last.transfer.request_id];
+        let _turn = self.saving.turn(&ids);
+        self.spool.publish(part, last)
+    }
+
     /// Writes a record as it stands now; what the disk does not take now is saved again until it does.
     pub(super) fn keep_saved(&self, id: RequestId) {
         self.keep_all_saved(&[id]);

@@ -236,17 +236,13 @@ impl Writer<'_> {
             return self.let_go(part, self.disk_failure(&error));
         }
         // From here on it is too late to cancel.
-        if self.server.ask(|hub| hub.publish(id, attempt)) == Begun::Unwanted {
+        let now = self.server.now();
+        let Some(last) = self.server.ask(|hub| hub.publish(id, attempt, now)) else {
             return part.discard();
-        }
-        let Some(filename) =
-            self.server.ask(|hub| hub.transfer(id).map(|transfer| transfer.filename.clone()))
-        else {
-            return part.discard(); // a transfer that is being published is not forgotten
         };
-        match self.server.spool.publish(part, &filename) {
+        match self.server.publish(part, &last) {
             Ok(()) => {
-                log::info!("transfer {id} of {} is completed: {filename}", self.client);
+                log::info!("transfer {id} of {} is completed: {}", self.client, last.transfer.filename);
                 self.server.lock().stops.remove(&id);
                 self.server.act(|hub, now| hub.complete(id, now));
                 self.tell(computed, true);

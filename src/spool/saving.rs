@@ -5,27 +5,56 @@
 //!                             -> it, its folder and `.towline` are synced
 //! every later one:          record.json.new written -> it is synced, and a part with it
 //!                           renamed to record.json  -> its folder is synced
+//! the last of a download:   the same, but record.json.new is synced with the folder of downloads, right after the rename
 //! ```
 //! So a record that was there is never replaced by one that is not on the disk, and nobody is told before the last sync has
 //! returned. Of a first one nobody knows before that: what a power cut leaves of it is of no use to anybody. One that could not
 //! be synced is removed, so where there is a record its folder is known to last.
 
+use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use super::error::{Doing, at};
 use super::{PART, Part, RECORD, Spool, SpoolError, remove_if_there};
+use crate::names::RequestId;
 use crate::record::Record;
+
+/// Records that are written and synced, and have no name yet. Each waits for its save, which comes at once.
+#[derive(Debug, Default)]
+pub(super) struct Ready(Mutex<HashMap<RequestId, Record>>);
+
+impl Ready {
+    fn put(&self, record: &Record) {
+        self.lock().insert(record.transfer.request_id, record.clone());
+    }
+
+    pub(super) fn take(&self, id: RequestId) -> Option<Record> {
+        self.lock().remove(&id)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Record>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
 
 /// A record on its way.
 struct Fresh {
-    file: File,
+    /// To be synced; nothing when it was made ready before.
+    file: Option<File>,
     folder: PathBuf,
     /// There was none.
     is_first: bool,
     /// Of a transfer that has ended: whether its part is gone.
     removed: Result<(), SpoolError>,
+}
+
+impl Fresh {
+    fn synced_before_its_name(&self) -> Option<&File> {
+        self.file.as_ref().filter(|_| !self.is_first)
+    }
 }
 
 impl Spool {
@@ -53,16 +82,15 @@ impl Spool {
     fn save_with(&self, entries: &[Record], part: Option<&Part>) -> Vec<Result<(), SpoolError>> {
         let fresh: Vec<_> = entries.iter().map(|entry| self.write_fresh(entry)).collect();
         // Those that replace another are synced before they do.
-        let later: Vec<&Fresh> = fresh.iter().flatten().filter(|fresh| !fresh.is_first).collect();
-        let mut files: Vec<&File> = later.iter().map(|fresh| &fresh.file).collect();
+        let mut files: Vec<&File> =
+            fresh.iter().flatten().filter_map(Fresh::synced_before_its_name).collect();
         files.extend(part.map(|part| &part.file));
-        let mut synced = self.home.settle(&files).into_iter();
-        let written: Vec<io::Result<()>> = later.iter().map(|_| synced.next().expect("one each")).collect();
-        let part_synced = synced.next().unwrap_or(Ok(()));
+        let mut written = self.home.settle(&files);
+        let part_synced = part.map_or(Ok(()), |_| written.pop().expect("one each"));
         let mut written = written.into_iter();
         let named = fresh.into_iter().map(|fresh| {
             let fresh = fresh?;
-            let synced = if fresh.is_first { Ok(()) } else { written.next().expect("one each") };
+            let synced = fresh.synced_before_its_name().map_or(Ok(()), |_| written.next().expect("one each"));
             if let (Some(part), Err(error)) = (part, &part_synced) {
                 let _kept = fs::remove_file(fresh.folder.join(NEW)); // what it says is not so
                 return Err(at(Doing::Sync, &part.path)(again(error)));
@@ -76,6 +104,22 @@ impl Spool {
         self.settle_names(named)
     }
 
+    /// Syncs `folder`, and with it the next record of a transfer: its save has the name left to do.
+    pub(super) fn settle_with_next(&self, folder: &File, next: &Record) -> io::Result<()> {
+        // One that can't be written now is written by its save, which says why not.
+        let fresh = self.write_fresh(next).ok();
+        let file = fresh.as_ref().and_then(|fresh| fresh.file.as_ref());
+        let files: Vec<&File> = std::iter::once(folder).chain(file).collect();
+        let mut synced = self.home.settle(&files).into_iter();
+        let folder_synced = synced.next().expect("one each");
+        match (&folder_synced, synced.next(), fresh) {
+            (Ok(()), Some(Ok(())), _) => self.ready.put(next),
+            (Err(_), _, Some(fresh)) => drop(fs::remove_file(fresh.folder.join(NEW))), // what it says is not so
+            _ => {}
+        }
+        folder_synced
+    }
+
     /// All but the name.
     fn write_fresh(&self, entry: &Record) -> Result<Fresh, SpoolError> {
         let folder = self.make_folder(entry.transfer.request_id)?;
@@ -83,15 +127,17 @@ impl Spool {
             true => remove_if_there(&folder.join(PART)),
             false => Ok(()),
         };
+        let is_first = fs::symlink_metadata(folder.join(RECORD)).is_err();
+        let is_ready = self.ready.take(entry.transfer.request_id).is_some_and(|ready| ready == *entry);
+        if is_ready && !is_first {
+            return Ok(Fresh { file: None, folder, is_first, removed });
+        }
         let mut text = serde_json::to_vec_pretty(entry).expect("a record holds strings and numbers only");
         text.push(b'\n');
         let written =
             File::create(folder.join(NEW)).and_then(|mut file| file.write_all(&text).map(|()| file));
         match written {
-            Ok(file) => {
-                let is_first = fs::symlink_metadata(folder.join(RECORD)).is_err();
-                Ok(Fresh { file, folder, is_first, removed })
-            }
+            Ok(file) => Ok(Fresh { file: Some(file), folder, is_first, removed }),
             Err(error) => Err(give_up(&folder, error)),
         }
     }
@@ -112,9 +158,8 @@ impl Spool {
         let state_dir = has_first.then(|| File::open(self.state_dir()));
         let mut files: Vec<&File> = opened.iter().flatten().map(|(_, folder)| folder).collect();
         let names = files.len();
-        files.extend(
-            opened.iter().flatten().filter(|(fresh, _)| fresh.is_first).map(|(fresh, _)| &fresh.file),
-        );
+        let firsts = opened.iter().flatten().filter(|(fresh, _)| fresh.is_first);
+        files.extend(firsts.filter_map(|(fresh, _)| fresh.file.as_ref()));
         files.extend(state_dir.iter().flatten());
         let mut synced = self.home.settle(&files);
         let state_dir_synced = match state_dir {
@@ -157,4 +202,108 @@ fn give_up(folder: &Path, error: io::Error) -> SpoolError {
 /// The same error, for each of those that it is about.
 fn again(error: &io::Error) -> io::Error {
     error.raw_os_error().map_or_else(|| error.kind().into(), io::Error::from_raw_os_error)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::MetadataExt;
+
+    use super::*;
+    use crate::hub::Held;
+    use crate::transfer::{Status, Transfer};
+
+    struct Scene {
+        spool: Spool,
+        last: Record,
+        folder: PathBuf,
+    }
+
+    impl Scene {
+        /// A transfer that is `verifying`, with a part.
+        fn new(name: &str) -> (Scene, Part) {
+            let dir = std::env::temp_dir().join(format!("towline-saving-{name}-{}", std::process::id()));
+            let spool = Spool::open(&dir).unwrap();
+            let text = r#"{"requestId":"5207f011-b9cf-4128-9058-5196a78c5f81","clientId":"a","fileKey":null,
+                "batchId":null,"status":"queued","filename":"a.bin","outPath":"/srv/a.bin","sourceName":null,"size":null,
+                "bytes":4,"bytesOnWire":4,"sha256":null,"attempts":1,"requestedBy":"operator@127.0.0.1:1","maxRate":null,
+                "createdAt":1,"startedAt":2,"finishedAt":null,"expiresAt":null,"failure":null}"#;
+            let transfer: Transfer = serde_json::from_str(text).unwrap();
+            let id = transfer.request_id;
+            let folder = spool.state_dir().join(id.to_string());
+            let last = Record { transfer, idempotency: None };
+            let scene = Scene { spool, last, folder };
+            scene.spool.save(&scene.at(Status::Queued)).unwrap();
+            let mut part = scene.spool.part(id, &Held::Nothing).unwrap();
+            part.store(b"1234").unwrap();
+            part.seal().unwrap();
+            scene.spool.save_with_part(&scene.at(Status::Verifying), &part).unwrap();
+            (scene, part)
+        }
+
+        fn at(&self, status: Status) -> Record {
+            let transfer = Transfer { status, ..self.last.transfer.clone() };
+            Record { transfer, idempotency: None }
+        }
+
+        /// The status that a file says, and which file it is.
+        fn says(&self, name: &str) -> Option<(Status, u64)> {
+            let path = self.folder.join(name);
+            let text = fs::read(&path).ok()?;
+            let record = Record::read(&text, self.last.transfer.request_id).unwrap();
+            Some((record.transfer.status, fs::metadata(path).unwrap().ino()))
+        }
+    }
+
+    impl Drop for Scene {
+        fn drop(&mut self) {
+            fs::remove_dir_all(self.folder.parent().unwrap().parent().unwrap()).unwrap();
+        }
+    }
+
+    #[test]
+    fn the_last_record_is_made_ready_with_the_name_and_takes_effect_with_its_save() {
+        let (scene, part) = Scene::new("ready");
+        let last = scene.at(Status::Completed);
+        scene.spool.publish(part, &last).unwrap();
+        assert_eq!(fs::read(scene.spool.out_path("a.bin")).unwrap(), b"1234");
+        assert_eq!(scene.says(RECORD).unwrap().0, Status::Verifying, "until it is saved");
+        let ready = scene.says(NEW).unwrap();
+        assert_eq!(ready.0, Status::Completed);
+        scene.spool.save(&last).unwrap();
+        assert_eq!((scene.says(RECORD), scene.says(NEW)), (Some(ready), None), "the same file");
+        scene.spool.save(&last).unwrap();
+        assert_ne!(scene.says(RECORD), Some(ready), "made ready for one save");
+    }
+
+    #[test]
+    fn what_was_made_ready_and_is_not_what_is_saved_is_written_anew() {
+        let (scene, part) = Scene::new("other");
+        let last = scene.at(Status::Completed);
+        scene.spool.publish(part, &last).unwrap();
+        let ready = scene.says(NEW).unwrap().1;
+        scene.spool.save(&scene.at(Status::Verifying)).unwrap();
+        assert_eq!(scene.says(RECORD).unwrap().0, Status::Verifying);
+        scene.spool.save(&last).unwrap();
+        let (status, file) = scene.says(RECORD).unwrap();
+        assert!(status == Status::Completed && file != ready);
+    }
+
+    #[test]
+    fn where_the_record_has_gone_meanwhile_it_is_a_first_one() {
+        let (scene, part) = Scene::new("gone");
+        let last = scene.at(Status::Completed);
+        scene.spool.publish(part, &last).unwrap();
+        fs::remove_dir_all(&scene.folder).unwrap();
+        scene.spool.save(&last).unwrap();
+        assert_eq!(scene.says(RECORD).unwrap().0, Status::Completed);
+    }
+
+    #[test]
+    fn nothing_is_made_ready_for_a_part_that_does_not_get_its_name() {
+        let (scene, part) = Scene::new("taken");
+        fs::write(scene.spool.out_path("a.bin"), "another").unwrap();
+        scene.spool.publish(part, &scene.at(Status::Completed)).unwrap_err();
+        assert_eq!((scene.says(NEW), scene.says(PART)), (None, None));
+        assert_eq!(fs::read(scene.spool.out_path("a.bin")).unwrap(), b"another");
+    }
 }

@@ -51,6 +51,9 @@ impl Syncs {
         files: &[&File],
         whole: Option<&dyn Fn() -> io::Result<()>>,
     ) -> Vec<io::Result<()>> {
+        if files.is_empty() {
+            return Vec::new(); // who has nothing to wait for waits for no round
+        }
         let mut state = self.lock();
         let is_slow = state.slow_until.is_some_and(|until| Instant::now() < until);
         let crowd = state.alone + state.waiting + files.len();
@@ -183,6 +186,9 @@ mod tests {
         let never = || -> io::Result<()> { panic!("the whole is not synced for one") };
         assert!(all_well(&syncs.settle(&[&file], Some(&never))));
         assert!(all_well(&syncs.settle(&[&file; 8], None)), "nor where it can't be");
+        syncs.lock().alone = limits::SYNCS_TOGETHER;
+        assert!(syncs.settle(&[], Some(&never)).is_empty(), "nor for nothing, whoever else is at it");
+        syncs.lock().alone = 0;
         assert_eq!(syncs.lock().alone, 0);
     }
 

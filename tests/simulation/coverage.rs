@@ -50,6 +50,8 @@ seen! {
     WriteFailed,
     SaveFailed,
     PublishFailed,
+    LastIsReady,
+    LastIsNotReady,
     NoRoom,
     Killed,
     PowerCut,

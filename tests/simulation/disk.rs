@@ -3,6 +3,8 @@
 //! What was synced survives. A kill takes nothing that was written; a power cut may undo each name that was made or
 //! removed since its folder was synced, and scrambles data that was not.
 
+mod publishing;
+
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
@@ -51,6 +53,12 @@ struct Folder {
     is_durable: bool,
     /// Its record has a name already, and what it says is not synced.
     is_record_loose: bool,
+    /// The next one, synced, without a name. A start does not look at it.
+    ready: Option<Rc<str>>,
+}
+
+fn text_of(transfer: &Transfer) -> Rc<str> {
+    serde_json::to_string(transfer).expect("a transfer holds strings and numbers only").into()
 }
 
 /// What is synced for a record.
@@ -113,15 +121,18 @@ impl Disk {
         if transfer.status.is_final() {
             self.remove_part(id);
         }
-        self.work(dice)?; // write
-        let is_first = self.folders[&id].now.record.is_none();
-        if !is_first {
-            self.work(dice)?; // sync what is to replace another
+        let text = text_of(transfer);
+        let folder = self.folders.get_mut(&id).expect("it was just made");
+        let is_first = folder.now.record.is_none();
+        if is_first || folder.ready.take().is_none_or(|ready| ready != text) {
+            self.work(dice)?; // write
+            if !is_first {
+                self.work(dice)?; // sync what is to replace another
+            }
         }
-        let text = serde_json::to_string(transfer).expect("a transfer holds strings and numbers only");
         self.quiet_work()?; // rename
         let folder = self.folders.get_mut(&id).expect("it was just made");
-        (folder.now.record, folder.is_record_loose) = (Some(text.into()), is_first);
+        (folder.now.record, folder.is_record_loose) = (Some(text), is_first);
         let synced = self.sync_names(id, is_first, dice);
         if let (true, Err(Trouble::Full | Trouble::Broken)) = (is_first, &synced) {
             let folder = self.folders.get_mut(&id).expect("it was just made");
@@ -187,49 +198,6 @@ impl Disk {
         self.folders.get_mut(&id).is_some_and(|folder| folder.now.part.take().is_some())
     }
 
-    /// The first half of publishing: the part has the download's name.
-    pub fn rename(&mut self, id: RequestId, filename: &str, dice: &mut Dice) -> Result<(), Trouble> {
-        let done = self.work(dice).and_then(|()| match self.downloads.contains_key(filename) {
-            true => Err(Trouble::Broken),
-            false => Ok(()),
-        });
-        let part = self.folders.get_mut(&id).and_then(|folder| folder.now.part.take());
-        match done {
-            Ok(()) => {
-                self.downloads.insert(filename.to_owned(), part.ok_or(Trouble::Broken)?);
-                self.renamed.push((id, filename.to_owned()));
-                Ok(())
-            }
-            Err(Trouble::Crashed) => {
-                if let Some(folder) = self.folders.get_mut(&id) {
-                    folder.now.part = part;
-                }
-                Err(Trouble::Crashed)
-            }
-            Err(trouble) => Err(trouble), // the part is discarded
-        }
-    }
-
-    /// The second half: it stays there.
-    pub fn sync_downloads(&mut self, filename: &str, dice: &mut Dice) -> Result<(), Trouble> {
-        let done = self.work(dice);
-        match done {
-            Ok(()) => {
-                for (id, _) in self.renamed.drain(..) {
-                    if let Some(folder) = self.folders.get_mut(&id) {
-                        folder.synced.part = None;
-                    }
-                }
-            }
-            Err(Trouble::Crashed) => {}
-            Err(_) => {
-                self.downloads.remove(filename);
-                self.renamed.retain(|(_, name)| name != filename);
-            }
-        }
-        done
-    }
-
     /// What a server finds when it starts, oldest first; and what it set aside.
     pub fn recover(&mut self, now_ms: u64, dice: &mut Dice) -> (Vec<(Transfer, u64)>, Vec<RequestId>) {
         let (mut found, mut aside) = (Vec::new(), Vec::new());
@@ -283,6 +251,7 @@ impl Disk {
         for folder in self.folders.values_mut() {
             folder.synced = folder.now.clone();
             (folder.is_durable, folder.is_record_loose) = (true, false); // a start syncs what it finds
+            folder.ready = None;
             folder.now.part.iter().for_each(|part| part.borrow_mut().outlive());
         }
     }

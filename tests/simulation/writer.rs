@@ -10,7 +10,7 @@ use towline::hub::Begun;
 use towline::limits::{MIN_PROGRESS_BYTES, WRITER_QUEUE_CHUNKS};
 use towline::names::{RequestId, Sha256Hash};
 use towline::protocol::{HashesHeader, HashesOf, ToAgent};
-use towline::transfer::{Failure, FailureCode};
+use towline::transfer::{Failure, FailureCode, Transfer};
 
 use crate::coverage::Seen;
 use crate::part::{KeepError, Part};
@@ -64,8 +64,9 @@ enum Stage {
     Sync,
     Save,
     Publish,
-    Rename,
-    SyncFolder,
+    Rename(Transfer),
+    WriteLast(Transfer),
+    SyncBoth(Transfer, bool),
     Complete,
     TellPublished,
     Report(Failure),
@@ -169,21 +170,24 @@ impl Writer {
                 Ok(()) => Stage::Publish,
                 Err(trouble) => Stage::Report(trouble.failure()),
             },
-            Stage::Publish => match server.hub.publish(id, attempt) {
-                Begun::Wanted => Stage::Rename,
-                Begun::Unwanted => Stage::Discard,
+            Stage::Publish => match server.hub.publish(id, attempt, server.now(scene)) {
+                Some(last) => Stage::Rename(last.transfer),
+                None => Stage::Discard,
             },
-            Stage::Rename => {
-                let filename = server.hub.transfer(id).expect("it is being published").filename.clone();
-                match scene.disk.rename(id, &filename, &mut scene.dice) {
-                    Ok(()) => Stage::SyncFolder,
-                    Err(trouble) => publish_failed(trouble, scene),
-                }
-            }
-            Stage::SyncFolder => {
-                let filename = server.hub.transfer(id).expect("it is being published").filename.clone();
-                match scene.disk.sync_downloads(&filename, &mut scene.dice) {
-                    Ok(()) => Stage::Complete,
+            Stage::Rename(last) => match scene.disk.rename(id, &last.filename, &mut scene.dice) {
+                Ok(()) => Stage::WriteLast(last),
+                Err(trouble) => publish_failed(trouble, scene),
+            },
+            Stage::WriteLast(last) => match scene.disk.take_last(&mut scene.dice) {
+                Ok(is_written) => Stage::SyncBoth(last, is_written),
+                Err(trouble) => publish_failed(trouble, scene),
+            },
+            Stage::SyncBoth(last, is_written) => {
+                match scene.disk.sync_both(&last, is_written, &mut scene.dice) {
+                    Ok(is_ready) => {
+                        scene.note(if is_ready { Seen::LastIsReady } else { Seen::LastIsNotReady });
+                        Stage::Complete
+                    }
                     Err(trouble) => publish_failed(trouble, scene),
                 }
             }

@@ -167,7 +167,7 @@ fn a_late_word_of_an_earlier_attempt_changes_nothing() {
     assert_eq!(hub.begin(id(1), 1, String::new(), 9), Begun::Unwanted);
     hub.covered(id(1), 1, 5, 5);
     assert_eq!(hub.verify(id(1), 1, HASH), Begun::Unwanted);
-    assert_eq!(hub.publish(id(1), 1), Begun::Unwanted);
+    assert_eq!(hub.publish(id(1), 1, at(2)), None);
     assert_eq!(hub.attempt_failed(id(1), 1, failure(FailureCode::DiskFull), at(2)), []);
     let transfer = hub.transfer(id(1)).unwrap();
     assert_eq!((transfer.status, transfer.attempts, transfer.bytes), (Status::Requested, 2, 0));

@@ -14,11 +14,12 @@ fn one_pull() {
     assert_eq!(hub.begin(id(1), 1, "pos.db".into(), 7), Begun::Wanted);
     hub.covered(id(1), 1, 7, 7);
     assert_eq!(hub.verify(id(1), 1, HASH), Begun::Wanted);
-    assert_eq!(hub.publish(id(1), 1), Begun::Wanted);
+    let last = hub.publish(id(1), 1, at(2)).unwrap();
     assert!(matches!(hub.cancel(id(1), at(2)), Err(Uncancellable::TooLate(_))));
-    assert_eq!(hub.complete(id(1), at(2)), [Action::Save(id(1)), Action::Tell(id(1))]);
+    assert_eq!(hub.complete(id(1), at(3)), [Action::Save(id(1)), Action::Tell(id(1))]);
     let done = hub.transfer(id(1)).unwrap();
     assert_eq!((done.status, done.bytes, done.sha256), (Status::Completed, 7, Some(HASH)));
+    assert_eq!(hub.record(id(1)), Some(last), "as it was told before");
     assert_eq!(hub.expected(&client("a"), generation, id(1)), Expected::Late);
     hub.check();
 }

@@ -90,7 +90,7 @@ impl Walk {
             }
             5 => {
                 let verified = self.hub.verify(id, attempt, HASH);
-                if verified == Begun::Wanted && self.hub.publish(id, attempt) == Begun::Wanted {
+                if verified == Begun::Wanted && self.hub.publish(id, attempt, now).is_some() {
                     self.met.completed += 1;
                     return self.hub.complete(id, now);
                 }
