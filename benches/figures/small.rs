@@ -52,7 +52,13 @@ fn start_agent(url: &str, name: &str, files: &TempDir) -> Agent {
 fn rates(files: &TempDir) {
     let slots = CALLERS.to_string();
     let each = (CALLERS / LINES).to_string();
-    let server = server(&[("MAX_CONCURRENT_TRANSFERS", &slots), ("MAX_TRANSFERS_PER_CLIENT", &each)]);
+    // Nothing is forgotten, as nothing is in the floor.
+    let keep = ((ROUNDS + 1) * PULLS).to_string();
+    let server = server(&[
+        ("MAX_CONCURRENT_TRANSFERS", &slots),
+        ("MAX_TRANSFERS_PER_CLIENT", &each),
+        ("KEEP_TRANSFERS", &keep),
+    ]);
     let names: Vec<String> = (1..=LINES).map(|number| format!("shop-{number}")).collect();
     let agents: Vec<Agent> = names.iter().map(|name| start_agent(&server.url(), name, files)).collect();
     names.iter().for_each(|name| server.lists_agent(name));

@@ -122,13 +122,19 @@ impl Spool {
 
     /// All but the name.
     fn write_fresh(&self, entry: &Record) -> Result<Fresh, SpoolError> {
-        let folder = self.make_folder(entry.transfer.request_id)?;
+        let id = entry.transfer.request_id;
+        let folder = self.folder(id);
+        let is_first = fs::symlink_metadata(folder.join(RECORD)).is_err();
+        if is_first {
+            self.make_folder(id)?;
+        } else {
+            self.home.check()?;
+        }
         let removed = match entry.transfer.status.is_final() {
             true => remove_if_there(&folder.join(PART)),
             false => Ok(()),
         };
-        let is_first = fs::symlink_metadata(folder.join(RECORD)).is_err();
-        let is_ready = self.ready.take(entry.transfer.request_id).is_some_and(|ready| ready == *entry);
+        let is_ready = self.ready.take(id).is_some_and(|ready| ready == *entry);
         if is_ready && !is_first {
             return Ok(Fresh { file: None, folder, is_first, removed });
         }
