@@ -32,6 +32,7 @@ pub mod inbound;
 pub mod keys;
 pub mod limits;
 pub mod line;
+pub mod lock;
 pub mod logging;
 pub mod names;
 pub mod network;

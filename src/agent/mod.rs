@@ -19,7 +19,7 @@ mod stop;
 mod taken;
 mod tls;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -29,6 +29,7 @@ use crate::backoff::Backoff;
 use crate::exit::Exit;
 use crate::limits;
 use crate::line::{DialError, Keeping, ProxyAddress, ServerAddress, close, dial, form_encode};
+use crate::lock::lock;
 use crate::pace::Pace;
 use crate::random;
 use crate::settings::{AgentSettings, Secret};
@@ -245,12 +246,6 @@ impl Agent {
 
     /// How long to wait before `bytes` more may go, by `MAX_RATE`.
     fn book(&self, bytes: usize) -> Duration {
-        self.pace.as_ref().map_or(Duration::ZERO, |pace| {
-            pace.lock().unwrap_or_else(PoisonError::into_inner).book(self.started.elapsed(), bytes)
-        })
+        self.pace.as_ref().map_or(Duration::ZERO, |pace| lock(pace).book(self.started.elapsed(), bytes))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

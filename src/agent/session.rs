@@ -4,7 +4,7 @@ use std::cell::Cell;
 use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
@@ -22,6 +22,7 @@ use crate::compression;
 use crate::gain::{Speed, Wish};
 use crate::limits;
 use crate::line::{Incoming, Line, Outbox, Rate};
+use crate::lock::lock;
 use crate::names::{CongestionControl, RequestId, Sha256Hash};
 use crate::outbound::Question;
 use crate::protocol::{
@@ -339,7 +340,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Transfers> {
-        self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.transfers)
     }
 }
 
