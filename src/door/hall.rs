@@ -25,9 +25,9 @@ pub struct Hall {
     bound: usize,
     inside: Mutex<Inside>,
     /// Callers that were turned away, because nobody inside could make way.
-    pub turned_away: Complaints,
+    turned_away: Complaints,
     /// Strangers that made way for others.
-    pub made_way: Complaints,
+    made_way: Complaints,
 }
 
 #[derive(Debug, Default)]
@@ -106,7 +106,8 @@ impl Hall {
     }
 
     /// How many are inside.
-    pub fn inside(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn inside(&self) -> usize {
         self.lock().count
     }
 
