@@ -10,7 +10,7 @@ use tiny_http::Request;
 use super::Server;
 use super::begin::{Ask, Begun, NoTransfer, Origin, begin};
 use super::callers::{Caller, forbidden};
-use super::control::{self, Turn, body, client_id, idempotency_key};
+use super::control::{self, Turn, body, idempotency_key, named};
 use super::parked::Wants;
 use super::replies::{self, Answer};
 use super::wish::{self, Choice, Wanted};
@@ -46,7 +46,7 @@ pub(super) fn one(
     query: &[(String, String)],
     request: &mut Request,
 ) -> Result<Turn, Answer> {
-    let client = client_id(client)?;
+    let client: ClientId = named(client)?;
     caller.reach_client(client.as_str())?;
     let wait = control::number(query, "wait", limits::MAX_WAIT_SECONDS)?;
     let key = idempotency_key(request)?;
