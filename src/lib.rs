@@ -24,6 +24,7 @@ pub mod compression;
 pub mod door;
 pub mod encoding;
 pub mod exit;
+pub mod folder;
 pub mod gain;
 pub mod glob;
 pub mod hash;
