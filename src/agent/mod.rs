@@ -18,6 +18,7 @@ mod session;
 mod stop;
 mod taken;
 mod tls;
+mod transfers;
 
 use std::sync::{Arc, Mutex};
 use std::thread;
