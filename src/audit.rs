@@ -12,6 +12,7 @@
 //! file is full.
 
 mod backlog;
+mod broken;
 mod budget;
 mod chain;
 mod event;
@@ -34,6 +35,7 @@ use crate::clock;
 use crate::limits;
 use crate::lock::lock;
 use backlog::Backlog;
+pub use broken::{Broken, Fault};
 use budget::Budgets;
 use chain::Chain;
 pub use event::{About, AgentEvent, Entry, Event, Who, clean_name, cut, operator_name};
