@@ -274,10 +274,9 @@ impl Server {
             for waiting in late {
                 waiting.late(self).send(self);
             }
-            let state = self.lock();
+            let mut state = self.lock();
             let now = self.now().mono;
             let due = state.next_due();
-            let mut state = state;
             state.next_look = due;
             let state = match due.map(|due| Duration::from_millis(due.saturating_sub(now))) {
                 Some(Duration::ZERO) => continue,
