@@ -1,4 +1,4 @@
-//! Bytes as text and back: Base64, and what is percent-encoded.
+//! Bytes as text and back: hexadecimal, Base64, and what is percent-encoded.
 
 use std::fmt;
 
@@ -31,6 +31,11 @@ pub fn percent_decoded(text: &str) -> Result<String, BadEncoding> {
         bytes.push((high << 4 | low) as u8);
     }
     String::from_utf8(bytes).map_err(|_| BadEncoding)
+}
+
+/// Two hexadecimal digits a byte, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Standard Base64 with padding (RFC 4648, section 4).

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 // Names
 
-/// Client ids and share names; CONTRACT: 1 to 64 characters.
+/// Client ids and share names: they stand in file names, lists and logs.
 pub const MAX_LABEL_BYTES: usize = 64;
 /// The name of a congestion control; Linux takes 15 bytes (TCP_CA_NAME_MAX, with its NUL).
 pub const MAX_CONGESTION_CONTROL_BYTES: usize = 15;
@@ -95,7 +95,7 @@ pub const V1_HEARTBEAT: Duration = Duration::from_secs(30);
 pub const SIGN_PAUSE: Duration = Duration::from_secs(1);
 /// Silent beats after which a peer is dead.
 pub const SILENT_BEATS: u32 = 3;
-/// The longest `?wait=`, in seconds (CONTRACT §3).
+/// The longest `?wait=`, in seconds: proxies on the way give up about then.
 pub const MAX_WAIT_SECONDS: u64 = 120;
 /// When a server stops, its clients come back after this long, or up to twice that, in milliseconds: a restart takes about as long.
 pub const COME_BACK_MS: u64 = 2000;
@@ -169,7 +169,7 @@ pub const AUDIT_ASKED: (u64, Duration) = (10_000, Duration::from_secs(1));
 
 // The control plane
 
-/// A request's head (FACTS: what callers send is far below).
+/// A request's head: what programs send is far below.
 pub const MAX_HEAD_BYTES: usize = 16 << 10;
 /// Header lines of a request.
 pub const MAX_HEADERS: usize = 64;
@@ -224,7 +224,7 @@ pub const MAX_KNOWN_CLIENTS: usize = 20_000;
 pub const MAX_IDLE_ATTEMPTS: u32 = 5;
 /// Attempts in all: far more than 10 GB need over a line that dies every few seconds. Each costs the server the reading of what it has, however little it brings.
 pub const MAX_ATTEMPTS: u32 = 1000;
-/// Attempts at a file that changes while it is read (CONTRACT §4).
+/// Attempts at a file that changes while it is read: one that is written to all the time never holds still.
 pub const MAX_CHANGED_ATTEMPTS: u32 = 3;
 /// Attempts that may end with the wrong hash: the second mends what is here, the third begins with nothing.
 pub const MAX_MISMATCHED_ATTEMPTS: u32 = 3;

@@ -4,6 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::hex;
 use crate::hash;
 use crate::names::{Sha256Hash, checked_text, is_label};
 
@@ -80,10 +81,6 @@ pub fn without_keys(text: &str) -> String {
 /// Whether `text` holds what looks like a key.
 pub fn holds_key(text: &str) -> bool {
     text.contains(PREFIX)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 impl fmt::Debug for NewKey {

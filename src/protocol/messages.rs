@@ -187,7 +187,7 @@ pub enum ToServer {
         /// The transfer, or the [`ToAgent::List`]; a v1 client may leave it out.
         #[serde(default)]
         request_id: Option<RequestId>,
-        /// A word of CONTRACT §4 (v2); v1 has it in `message`.
+        /// A word of WIRE.md's list (v2); v1 has it in `message`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
         /// For a person.

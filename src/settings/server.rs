@@ -202,7 +202,7 @@ fn control_listen(text: &str) -> Result<SocketAddr, BadValue> {
     }
 }
 
-/// First parts of the paths that REST has for itself (CONTRACT §3).
+/// First parts of the paths that REST has for itself.
 const REST_PATHS: [&str; 9] =
     ["", "clients", "download", "downloads", "transfers", "healthz", "readyz", "metrics", "openapi.json"];
 
