@@ -33,6 +33,18 @@ pub fn percent_decoded(text: &str) -> Result<String, BadEncoding> {
     String::from_utf8(bytes).map_err(|_| BadEncoding)
 }
 
+/// Percent-encodes all but letters, digits and what is in `kept`.
+pub fn percent_encoded(text: &str, kept: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            _ if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
 /// Two hexadecimal digits a byte, in lower case.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()

@@ -27,9 +27,10 @@ use std::time::{Duration, Instant};
 use crate::allowance::Allowance;
 use crate::audit::{AgentEvent, cut};
 use crate::backoff::Backoff;
+use crate::encoding::percent_encoded;
 use crate::exit::Exit;
 use crate::limits;
-use crate::line::{DialError, Keeping, ProxyAddress, ServerAddress, close, dial, form_encode};
+use crate::line::{DialError, Keeping, ProxyAddress, ServerAddress, close, dial};
 use crate::lock::lock;
 use crate::pace::Pace;
 use crate::random;
@@ -194,7 +195,8 @@ impl Agent {
         };
         let mut query = format!("clientId={}", settings.client_id);
         if settings.token_in_url {
-            query += &format!("&token={}", form_encode(settings.auth_secret.expose()));
+            // As a form has it (WHATWG URL, application/x-www-form-urlencoded).
+            query += &format!("&token={}", percent_encoded(settings.auth_secret.expose(), "._-*"));
         }
         let keeping = Keeping { beat: limits::DEFAULT_BEAT, max_message: limits::MAX_TEXT_BYTES };
         let mut tls = lock(&self.tls);

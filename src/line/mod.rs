@@ -31,7 +31,7 @@ use crate::stream::Stream;
 use half::ReadHalf;
 use reader::{Reader, Whole};
 
-pub use dial::{DialError, ServerAddress, dial, form_encode};
+pub use dial::{DialError, ServerAddress, dial};
 pub use frame::{Payload, Side, binary_frame};
 pub use outbox::{Gone, Outbox};
 pub use proxy::{ProxyAddress, ProxyFault};
