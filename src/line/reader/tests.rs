@@ -17,7 +17,7 @@ fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
 fn read(side: Side, bytes: &[u8], piece: usize) -> (Result<Vec<String>, String>, Reader) {
     let (mut reader, mut rest, mut found) = (Reader::new(side, MOST, Vec::new()), bytes, Vec::new());
     loop {
-        match reader.next() {
+        match reader.next_whole() {
             Ok(Some(whole)) => found.push(told(&whole)),
             Ok(None) if rest.is_empty() => return (Ok(found), reader),
             Ok(None) => {
@@ -96,9 +96,9 @@ fn a_message_in_frames_is_put_together_and_control_frames_may_come_between() {
 fn what_came_behind_the_handshake_comes_first() {
     let bytes = [raw(0x81, b"one"), raw(0x81, &[b'2'; 3000])].concat();
     let mut reader = Reader::new(Side::Server, MOST, bytes);
-    assert_eq!(told(&reader.next().unwrap().unwrap()), "text one");
-    assert_eq!(told(&reader.next().unwrap().unwrap()), format!("text {}", "2".repeat(3000)));
-    assert!(reader.next().unwrap().is_none());
+    assert_eq!(told(&reader.next_whole().unwrap().unwrap()), "text one");
+    assert_eq!(told(&reader.next_whole().unwrap().unwrap()), format!("text {}", "2".repeat(3000)));
+    assert!(reader.next_whole().unwrap().is_none());
 }
 
 #[test]
