@@ -12,6 +12,7 @@
 //! file is full.
 
 mod backlog;
+mod broken;
 mod budget;
 mod chain;
 mod event;
@@ -24,7 +25,7 @@ pub mod verify;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,9 @@ use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 
 use crate::clock;
 use crate::limits;
+use crate::lock::lock;
 use backlog::Backlog;
+pub use broken::{Broken, Fault};
 use budget::Budgets;
 use chain::Chain;
 pub use event::{About, AgentEvent, Entry, Event, Who, clean_name, cut, operator_name};
@@ -171,7 +174,7 @@ impl Log {
 
 impl Shared {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     fn mono(&self) -> u64 {

@@ -1,10 +1,11 @@
 //! Warnings about what a stranger may cause thousands of times a second: all of it is counted, little of it is logged.
 
 use std::fmt::Display;
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::limits;
+use crate::lock::lock;
 
 /// Complaints of one kind: at most [`limits::COMPLAINTS_AT_ONCE`] lines in each [`limits::COMPLAINT_PAUSE`]. The first
 /// line after that says how many were left out.
@@ -39,12 +40,12 @@ impl Complaints {
 
     /// How many there were.
     pub fn total(&self) -> u64 {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner).total
+        lock(&self.0).total
     }
 
     /// Whether this one is to be said; if so, how many were not said before it, and how many there were with it.
     fn count(&self, now: Instant) -> Option<(u64, u64)> {
-        let mut state = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = lock(&self.0);
         state.total += 1;
         if state.since.is_none_or(|since| now.saturating_duration_since(since) >= limits::COMPLAINT_PAUSE) {
             (state.since, state.lines) = (Some(now), 0);

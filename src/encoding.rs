@@ -1,4 +1,4 @@
-//! Bytes as text and back: Base64, and what is percent-encoded.
+//! Bytes as text and back: hexadecimal, Base64, and what is percent-encoded.
 
 use std::fmt;
 
@@ -31,6 +31,23 @@ pub fn percent_decoded(text: &str) -> Result<String, BadEncoding> {
         bytes.push((high << 4 | low) as u8);
     }
     String::from_utf8(bytes).map_err(|_| BadEncoding)
+}
+
+/// Percent-encodes all but letters, digits and what is in `kept`.
+pub fn percent_encoded(text: &str, kept: &str) -> String {
+    let mut encoded = String::new();
+    for byte in text.bytes() {
+        match byte {
+            _ if byte.is_ascii_alphanumeric() || kept.as_bytes().contains(&byte) => encoded.push(byte.into()),
+            _ => encoded.push_str(&format!("%{byte:02X}")),
+        }
+    }
+    encoded
+}
+
+/// Two hexadecimal digits a byte, in lower case.
+pub fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Standard Base64 with padding (RFC 4648, section 4).

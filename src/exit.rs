@@ -2,7 +2,7 @@
 
 use std::process::{ExitCode, Termination};
 
-/// Exit codes of all three programs (CONTRACT §2).
+/// Exit codes of all three programs, as README lists them.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Exit {
     /// Done.

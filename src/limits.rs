@@ -6,7 +6,7 @@ use std::time::Duration;
 
 // Names
 
-/// Client ids and share names; CONTRACT: 1 to 64 characters.
+/// Client ids and share names: they stand in file names, lists and logs.
 pub const MAX_LABEL_BYTES: usize = 64;
 /// The name of a congestion control; Linux takes 15 bytes (TCP_CA_NAME_MAX, with its NUL).
 pub const MAX_CONGESTION_CONTROL_BYTES: usize = 15;
@@ -16,7 +16,6 @@ pub const MAX_FILE_KEY_BYTES: usize = 4096;
 pub const MAX_FILE_NAME_BYTES: usize = 255;
 /// Text from outside in a log line or an error: enough to recognise it, too little to flood a log.
 pub const MAX_PRINTED_CHARS: usize = 200;
-
 /// An `Idempotency-Key`: it is kept with the transfer; a UUID has 36.
 pub const MAX_IDEMPOTENCY_KEY_BYTES: usize = 255;
 
@@ -58,6 +57,13 @@ pub const MAX_LISTED_ENTRIES: usize = 1000;
 pub const MAX_LISTED_BYTES: usize = 192 << 10;
 /// Entries of a folder that an agent looks at to find the first by name: about a second's work, well within [`LISTING_TIME`].
 pub const MAX_SCANNED_ENTRIES: usize = 500_000;
+/// Chunks between a session and its writer: enough that neither waits for the other's every step. A transfer holds these, one that is read and one that is written.
+pub const WRITER_QUEUE_CHUNKS: usize = 8;
+/// What the memory of chunks is cut from. More than 32 MiB, up to which glibc may come to take a block out of what it keeps (mallopt(3),
+/// M_MMAP_THRESHOLD); other mallocs map less than that by itself. It is address space: what has not been in use is not resident.
+pub const SLAB_BYTES: usize = 33 << 20;
+/// A message of fewer bytes has memory of its own: what a line or a file of a few KiB takes malloc finds among what it has.
+pub const MIN_CHUNK_MEMORY: usize = 16 << 10;
 
 // What the server already has (WIRE.md says how the sizes were chosen)
 
@@ -67,19 +73,6 @@ pub const BLOCK_BYTES: usize = 64 << 10;
 pub const PAGE_BYTES: usize = 4 << 10;
 /// Blocks that are asked about, or covered by one `same`, at once: what either side then holds in hashes is at most 34 KiB, and a window of 16 MiB costs at most one round trip.
 pub const WINDOW_BLOCKS: usize = 256;
-
-/// A transfer's record on the disk: its longest texts are a file key, a path and a reason, each escaped.
-pub const MAX_RECORD_BYTES: u64 = 256 << 10;
-
-// Memory of a transfer
-
-/// Chunks between a session and its writer: enough that neither waits for the other's every step. A transfer holds these, one that is read and one that is written.
-pub const WRITER_QUEUE_CHUNKS: usize = 8;
-/// What the memory of chunks is cut from. More than 32 MiB, up to which glibc may come to take a block out of what it keeps (mallopt(3),
-/// M_MMAP_THRESHOLD); other mallocs map less than that by itself. It is address space: what has not been in use is not resident.
-pub const SLAB_BYTES: usize = 33 << 20;
-/// A message of fewer bytes has memory of its own: what a line or a file of a few KiB takes malloc finds among what it has.
-pub const MIN_CHUNK_MEMORY: usize = 16 << 10;
 
 // Time
 
@@ -107,7 +100,7 @@ pub const V1_HEARTBEAT: Duration = Duration::from_secs(30);
 pub const SIGN_PAUSE: Duration = Duration::from_secs(1);
 /// Silent beats after which a peer is dead.
 pub const SILENT_BEATS: u32 = 3;
-/// The longest `?wait=`, in seconds (CONTRACT §3).
+/// The longest `?wait=`, in seconds: proxies on the way give up about then.
 pub const MAX_WAIT_SECONDS: u64 = 120;
 /// When a server stops, its clients come back after this long, or up to twice that, in milliseconds: a restart takes about as long.
 pub const COME_BACK_MS: u64 = 2000;
@@ -120,11 +113,10 @@ pub const IDEMPOTENCY_TIME: Duration = Duration::from_secs(24 * 3600);
 /// The longest `queueFor`: a month.
 pub const MAX_QUEUE_TIME: Duration = Duration::from_secs(31 * 24 * 3600);
 
-/// The head of a proxy's answer to CONNECT: status line, a challenge or two, and whatever its owner's branding adds.
-pub const MAX_PROXY_HEAD_BYTES: usize = 8 << 10;
-
 // The disk
 
+/// A transfer's record on the disk: its longest texts are a file key, a path and a reason, each escaped.
+pub const MAX_RECORD_BYTES: u64 = 256 << 10;
 /// What gathers of a file before the kernel is told to begin writing it to the disk: large pieces, so that it costs few calls, and of
 /// 100 MiB most is there when the last byte comes.
 pub const WRITE_BACK_BYTES: u64 = 8 << 20;
@@ -182,7 +174,7 @@ pub const AUDIT_ASKED: (u64, Duration) = (10_000, Duration::from_secs(1));
 
 // The control plane
 
-/// A request's head (FACTS: what callers send is far below).
+/// A request's head: what programs send is far below.
 pub const MAX_HEAD_BYTES: usize = 16 << 10;
 /// Header lines of a request.
 pub const MAX_HEADERS: usize = 64;
@@ -237,7 +229,7 @@ pub const MAX_KNOWN_CLIENTS: usize = 20_000;
 pub const MAX_IDLE_ATTEMPTS: u32 = 5;
 /// Attempts in all: far more than 10 GB need over a line that dies every few seconds. Each costs the server the reading of what it has, however little it brings.
 pub const MAX_ATTEMPTS: u32 = 1000;
-/// Attempts at a file that changes while it is read (CONTRACT §4).
+/// Attempts at a file that changes while it is read: one that is written to all the time never holds still.
 pub const MAX_CHANGED_ATTEMPTS: u32 = 3;
 /// Attempts that may end with the wrong hash: the second mends what is here, the third begins with nothing.
 pub const MAX_MISMATCHED_ATTEMPTS: u32 = 3;
@@ -252,11 +244,10 @@ pub const BACKOFF_MOST: Duration = Duration::from_secs(60);
 /// A line that held this long was healthy: the next pause is the first one again.
 pub const HEALTHY_TIME: Duration = Duration::from_secs(60);
 
-/// The highest `MAX_PULLS_PER_HOUR`: each pull that counts is remembered for an hour, in about 150 bytes.
-pub const MAX_COUNTED_PULLS: u64 = 10_000;
-
 // The line
 
+/// The head of a proxy's answer to CONNECT: status line, a challenge or two, and whatever its owner's branding adds.
+pub const MAX_PROXY_HEAD_BYTES: usize = 8 << 10;
 /// Read buffer of a connection, in bytes. An idle line keeps it, so small; a message that is longer than what is left of it is read into
 /// memory of its own. A file of 1 KiB fits with its start and end: one system call.
 pub const READ_BUFFER_BYTES: usize = 2 << 10;
@@ -286,7 +277,7 @@ pub const SPARE_THREADS: usize = MAX_RELAYED + 512;
 
 // TLS
 
-/// The same under TLS, for records; a ping takes 40.
+/// What a line that is idle keeps to read records into; a ping takes 40.
 pub const TLS_IDLE_BYTES: usize = 512;
 /// What is read from a socket at once under TLS while much comes: two records (RFC 8446, section 5.1).
 pub const TLS_READ_BYTES: usize = 32 << 10;
@@ -298,7 +289,6 @@ pub const CERTIFICATE_LOOK_PAUSE: Duration = Duration::from_secs(1);
 pub const MAX_CERTIFICATE_NAMES: usize = 64;
 /// A URI in a client's certificate that begins so names a client id: ids may have letters that a DNS name may not.
 pub const CLIENT_URI_SCHEME: &str = "towline:";
-
 /// Days that a certificate of `towline-server certs` holds: programs of some makers take none that hold for longer, and a key that was lost has an end.
 pub const MAX_CERTIFICATE_DAYS: u64 = 825;
 /// Days that its authority holds: each machine has a copy, so it is what is renewed least; longer than any that it signs.
@@ -308,6 +298,8 @@ pub const EARLIEST_CLOCK_MS: u64 = 1_735_689_600_000;
 
 // Settings
 
+/// The highest `MAX_PULLS_PER_HOUR`: each pull that counts is remembered for an hour, in about 150 bytes.
+pub const MAX_COUNTED_PULLS: u64 = 10_000;
 /// A `.env` file: the largest sensible one has a few KiB.
 pub const MAX_ENV_FILE_BYTES: u64 = 1 << 20;
 /// A secret: it must fit the head of a request, and a URL where `TOKEN_IN_URL` is set.

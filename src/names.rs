@@ -4,6 +4,7 @@
 //! Nothing here touches a file, a socket or a clock.
 
 mod download;
+mod shown;
 
 use std::fmt;
 use std::str::FromStr;
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::limits;
 
 pub use download::{download_name, is_download_name};
+pub use shown::{disguises, printable, source_name};
 
 /// Why a name was refused; the text says what was expected.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,17 +75,18 @@ pub struct SharedPath {
 #[serde(try_from = "String", into = "String")]
 pub struct RequestId([u8; 16]);
 
+/// What a checked text can do: `checked_text!(Type, whether it is good, "what is expected")`.
 macro_rules! checked_text {
     ($name:ident, $check:expr, $wanted:literal) => {
         impl TryFrom<String> for $name {
-            type Error = BadName;
-            fn try_from(text: String) -> Result<Self, BadName> {
-                if $check(&text) { Ok(Self(text)) } else { Err(BadName($wanted)) }
+            type Error = $crate::names::BadName;
+            fn try_from(text: String) -> Result<Self, Self::Error> {
+                if $check(&text) { Ok(Self(text)) } else { Err($crate::names::BadName($wanted)) }
             }
         }
-        impl FromStr for $name {
-            type Err = BadName;
-            fn from_str(text: &str) -> Result<Self, BadName> {
+        impl std::str::FromStr for $name {
+            type Err = $crate::names::BadName;
+            fn from_str(text: &str) -> Result<Self, Self::Err> {
                 Self::try_from(text.to_owned())
             }
         }
@@ -98,13 +101,14 @@ macro_rules! checked_text {
                 &self.0
             }
         }
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        impl std::fmt::Display for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
                 f.write_str(&self.0)
             }
         }
     };
 }
+pub(crate) use checked_text;
 
 checked_text!(
     ClientId,
@@ -249,49 +253,6 @@ fn decode_hex(text: &str, into: &mut [u8]) -> bool {
     true
 }
 
-/// The last part of a file name that a peer sent, fit to show and to save under; `download` when nothing is left.
-///
-/// A v1 client may send a whole path of its machine, of either kind of slash; control characters go.
-pub fn source_name(sent: &str) -> String {
-    let last = sent.rsplit(['/', '\\']).next().unwrap_or_default();
-    let mut name: String = last.chars().filter(|c| !c.is_control()).collect();
-    let mut end = name.len().min(limits::MAX_FILE_NAME_BYTES);
-    while !name.is_char_boundary(end) {
-        end -= 1;
-    }
-    name.truncate(end);
-    if matches!(name.as_str(), "" | "." | "..") { "download".to_owned() } else { name }
-}
-
-/// Whether a character can end or disguise the line that it stands in: control characters, and bidirectional overrides and
-/// the like.
-pub fn disguises(c: char) -> bool {
-    c.is_control()
-        || matches!(c, '\u{61c}' | '\u{180e}' | '\u{feff}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(c, '\u{2066}'..='\u{2069}' | '\u{e0000}'..='\u{e007f}')
-}
-
-/// Shows text from outside in one line of a log or an error: control characters escaped, cut at 200 characters.
-pub fn printable(text: &str) -> impl fmt::Display + '_ {
-    struct Printable<'a>(&'a str);
-    impl fmt::Display for Printable<'_> {
-        fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-            for (count, c) in self.0.chars().enumerate() {
-                if count == limits::MAX_PRINTED_CHARS {
-                    return f.write_str("…");
-                }
-                if disguises(c) {
-                    write!(f, "{}", c.escape_default())?;
-                } else {
-                    write!(f, "{c}")?;
-                }
-            }
-            Ok(())
-        }
-    }
-    Printable(text)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -356,30 +317,5 @@ mod tests {
         ] {
             assert!(bad.parse::<RequestId>().is_err(), "{bad}");
         }
-    }
-
-    #[test]
-    fn source_names() {
-        for (sent, kept) in [
-            ("pos.db", "pos.db"),
-            ("/var/lib/pos.db", "pos.db"),
-            ("C:\\pos\\data.db", "data.db"),
-            ("../..", "download"),
-            ("a\r\nb", "ab"),
-            ("", "download"),
-            ("dir/", "download"),
-        ] {
-            assert_eq!(source_name(sent), kept);
-        }
-        assert_eq!(source_name(&"ü".repeat(200)).len(), 254);
-    }
-
-    #[test]
-    fn printable_text_stays_in_its_line() {
-        for c in ['\u{61c}', '\u{180e}', '\u{feff}', '\u{e0000}', '\u{e007f}'] {
-            assert!(disguises(c), "{c:?}");
-        }
-        assert_eq!(printable("a\nb\x1b[31m\u{202e}c").to_string(), "a\\nb\\u{1b}[31m\\u{202e}c");
-        assert_eq!(printable(&"x".repeat(500)).to_string().chars().count(), 201);
     }
 }

@@ -3,7 +3,7 @@
 //! What the server already has is compared first (`comparing.rs`); what is behind that is read and sent. The agent reads
 //! `size` bytes as of the open. When size or modification time differ at the end, it reads those bytes again: an equal
 //! hash means that the file held exactly this content between the two reads (a log that only grew); otherwise it answers
-//! `file_changed` (CONTRACT §4).
+//! `file_changed`.
 //!
 //! ```text
 //! Comparing --all that both have--> Reading <--> Sending

@@ -32,8 +32,9 @@ pub fn start(
 }
 
 /// Prints `text`; whoever reads it may have gone, as `| head` does, and then there is nobody to tell.
-fn print(text: &str) -> Exit {
-    match io::stdout().write_all(text.as_bytes()) {
+pub(crate) fn print(text: &str) -> Exit {
+    let mut out = io::stdout();
+    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
         Ok(()) => Exit::Done,
         Err(_) => Exit::Failed,
     }
@@ -73,7 +74,6 @@ pub fn server(args: impl Iterator<Item = OsString>) -> Exit {
         return ended;
     }
     start(&settings::SERVER, args, |given| {
-        given.no_arguments()?;
         let settings = ServerSettings::read(given)?;
         logging::start(settings.log_level);
         settings.tls.iter().for_each(|tls| warn_of_open_key(&tls.key));
@@ -84,7 +84,6 @@ pub fn server(args: impl Iterator<Item = OsString>) -> Exit {
 /// `towline-agent`, which is also `towline agent`.
 pub fn agent(args: impl Iterator<Item = OsString>) -> Exit {
     start(&settings::AGENT, args, |given| {
-        given.no_arguments()?;
         let settings = AgentSettings::read(given)?;
         logging::start(settings.log_level);
         warn_of_root("it needs to read what it shares");

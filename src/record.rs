@@ -5,7 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use crate::limits;
-use crate::names::{RequestId, Sha256Hash, printable};
+use crate::names::{RequestId, Sha256Hash, checked_text, printable};
 use crate::transfer::Transfer;
 
 /// A record: a transfer's JSON, with `idempotency` behind it when the request had a key.
@@ -84,36 +84,12 @@ pub struct Idempotency {
 #[serde(try_from = "String", into = "String")]
 pub struct IdempotencyKey(String);
 
-/// Why a key was refused.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BadKey;
-
-impl fmt::Display for BadKey {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "Idempotency-Key is 1 to {} printable ASCII characters, such as a UUID that is made for each order",
-            limits::MAX_IDEMPOTENCY_KEY_BYTES
-        )
-    }
-}
-
-impl std::error::Error for BadKey {}
-
-impl TryFrom<String> for IdempotencyKey {
-    type Error = BadKey;
-    fn try_from(text: String) -> Result<IdempotencyKey, BadKey> {
-        let fits = (1..=limits::MAX_IDEMPOTENCY_KEY_BYTES).contains(&text.len())
-            && text.bytes().all(|byte| (b' '..=b'~').contains(&byte));
-        if fits { Ok(IdempotencyKey(text)) } else { Err(BadKey) }
-    }
-}
-
-impl From<IdempotencyKey> for String {
-    fn from(key: IdempotencyKey) -> String {
-        key.0
-    }
-}
+checked_text!(
+    IdempotencyKey,
+    |text: &str| (1..=limits::MAX_IDEMPOTENCY_KEY_BYTES).contains(&text.len())
+        && text.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+    "Idempotency-Key is 1 to 255 printable ASCII characters, such as a UUID that is made for each order"
+);
 
 #[cfg(test)]
 mod tests {
@@ -175,7 +151,7 @@ mod tests {
             assert!(IdempotencyKey::try_from(good.to_owned()).is_ok(), "{good}");
         }
         for bad in ["", &"k".repeat(256), "schlüssel", "a\tb", "a\nb", "a\u{7f}"] {
-            assert_eq!(IdempotencyKey::try_from(bad.to_owned()), Err(BadKey), "{bad:?}");
+            assert!(IdempotencyKey::try_from(bad.to_owned()).is_err(), "{bad:?}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! The honest no of an agent: a code of CONTRACT §4 and a sentence, as both travel on the wire.
+//! The honest no of an agent: a code of WIRE.md's list and a sentence, as both travel on the wire.
 
 use std::fmt;
 
@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::transfer::FailureCode;
 
-/// Why an agent does not serve what it was asked for. The closed list of CONTRACT §4.
+/// Why an agent does not serve what it was asked for. The closed list of WIRE.md.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum RefusalCode {

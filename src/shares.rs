@@ -41,7 +41,7 @@ pub struct Shares {
     shares: Vec<(ShareName, PathBuf)>,
 }
 
-/// What says that a file is still as it was: CONTRACT §4, "a snapshot that was real".
+/// What says that a file is still as it was when it was opened.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Stamp {
     /// Bytes.

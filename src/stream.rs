@@ -1,6 +1,6 @@
 //! A connection: a TCP socket, plain or with TLS over it. Everything that speaks to a peer speaks through it.
 //!
-//! One thread reads and others write, in both directions at once (FACTS: rustls has no halves): what TLS keeps is behind
+//! One thread reads and others write, in both directions at once (rustls has no halves): what TLS keeps is behind
 //! a lock that is held for computing alone, never while the socket waits. So a peer that does not read never keeps
 //! us from hearing it.
 //!

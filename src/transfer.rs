@@ -90,7 +90,7 @@ impl fmt::Display for Status {
 /// Why an attempt, or the whole transfer, did not succeed.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Failure {
-    /// A word from a closed list: see [`FailureCode`]; an agent's own codes of CONTRACT §4 appear as they are.
+    /// A word from a closed list: see [`FailureCode`]; an agent's own codes appear as they are.
     pub code: FailureCode,
     /// One sentence for a person.
     pub message: String,

@@ -9,6 +9,7 @@ use std::convert::Infallible;
 use std::path::{Path, PathBuf};
 use std::thread;
 
+use crate::folder;
 use crate::limits;
 
 /// Calls `changed` at once, and then whenever something has happened in a folder of one of `paths`: often for nothing, so
@@ -37,8 +38,7 @@ fn folders(paths: &[PathBuf]) -> Vec<PathBuf> {
     for path in paths {
         let mut path = path.to_owned();
         for _ in 0..limits::MAX_LINKS {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            let folder = folder.unwrap_or(Path::new("."));
+            let folder = folder::of(&path);
             // By its own name: that of a link stays when the link is set to another folder.
             folders.push(folder.canonicalize().unwrap_or_else(|_| folder.to_owned()));
             match path.read_link() {

@@ -4,6 +4,7 @@
 //! the package above. So nothing is named here that is not among that package's own dependencies.
 
 pub mod door;
+pub mod frames;
 pub mod inbound;
 pub mod messages;
 pub mod names;
@@ -18,8 +19,9 @@ use serde_json::Value;
 pub type Target = (&'static str, fn(&[u8]));
 
 /// Every target.
-pub const TARGETS: [Target; 8] = [
+pub const TARGETS: [Target; 9] = [
     ("door", door::run),
+    ("frames", frames::run),
     ("inbound", inbound::run),
     ("messages", messages::run),
     ("names", names::run),

@@ -3,8 +3,9 @@
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
+use crate::audit::Broken;
 use crate::audit::SERVERS;
-use crate::audit::verify::{Broken, MAX_REMARKS, Verified, verify_files, verify_log};
+use crate::audit::verify::{MAX_REMARKS, Verified, verify_files, verify_log};
 use crate::exit::Exit;
 use crate::names::Sha256Hash;
 use crate::settings::{AUDIT_SETTINGS, Flag, Given, Program, UsageError};

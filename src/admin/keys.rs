@@ -4,7 +4,6 @@
 //! not to be had again. A server that runs takes a change at once by itself.
 
 use std::fmt;
-use std::io::{self, Write};
 use std::path::Path;
 
 use crate::clock;
@@ -12,6 +11,7 @@ use crate::exit::Exit;
 use crate::keys::file::{self, KeysError};
 use crate::keys::{Key, KeyName, NewKey, Operator, Owner, Pattern, Ring, Scope};
 use crate::names::printable;
+use crate::program::print;
 use crate::random;
 use crate::settings::{Flag, Given, KEYS_SETTINGS, Program, UsageError};
 
@@ -109,7 +109,7 @@ pub(super) fn add(given: &Given) -> Result<Exit, UsageError> {
     let path = given.keys_file()?;
     let owner = wanted(given)?;
     let made = change(&path, |ring| {
-        let name = owner_name(&owner).to_owned();
+        let name = owner.name().to_owned();
         match ring.keys().iter().any(|key| is_same_owner(&key.owner, &owner)) {
             true => Err(No::HasKey(name)),
             false => Ok(make(ring, owner.clone())),
@@ -124,7 +124,7 @@ pub(super) fn rotate(given: &Given) -> Result<Exit, UsageError> {
     let made = change(&path, |ring| {
         let owner = find(ring, wanted)?;
         match ring.keys().iter().filter(|key| is_same_owner(&key.owner, &owner)).count() {
-            2.. => Err(No::HasTwo(owner_name(&owner).to_owned())),
+            2.. => Err(No::HasTwo(owner.name().to_owned())),
             _ => Ok((make(ring, owner.clone()), said(&owner))),
         }
     });
@@ -139,7 +139,7 @@ pub(super) fn revoke(given: &Given) -> Result<Exit, UsageError> {
         if let Some(key) = id.and_then(|id| ring.remove(&id)) {
             return Ok(key);
         }
-        let named = ring.keys().iter().filter(|key| key.owner_name() == wanted);
+        let named = ring.keys().iter().filter(|key| key.owner.name() == wanted);
         let ids: Vec<&str> = named.map(|key| key.id.as_str()).collect();
         match ids.is_empty() {
             true => Err(No::Unknown(wanted.to_owned())),
@@ -243,7 +243,7 @@ fn find(ring: &Ring, wanted: &str) -> Result<Owner, No> {
     if let Some(key) = wanted.parse().ok().and_then(|id| ring.key(&id)) {
         return Ok(key.owner.clone());
     }
-    let named: Vec<&Key> = ring.keys().iter().filter(|key| key.owner_name() == wanted).collect();
+    let named: Vec<&Key> = ring.keys().iter().filter(|key| key.owner.name() == wanted).collect();
     match named.last() {
         None => Err(No::Unknown(wanted.to_owned())),
         Some(newest) if named.iter().all(|key| is_same_owner(&key.owner, &newest.owner)) => {
@@ -258,13 +258,6 @@ fn is_same_owner(one: &Owner, other: &Owner) -> bool {
         (Owner::Client(one), Owner::Client(other)) => one == other,
         (Owner::Operator(one), Owner::Operator(other)) => one.name == other.name,
         (Owner::Client(_), Owner::Operator(_)) | (Owner::Operator(_), Owner::Client(_)) => false,
-    }
-}
-
-fn owner_name(owner: &Owner) -> &str {
-    match owner {
-        Owner::Client(client) => client.as_str(),
-        Owner::Operator(operator) => operator.name.as_str(),
     }
 }
 
@@ -287,7 +280,7 @@ fn table(ring: &Ring) -> String {
                 ("operator", [scopes.join(","), join(&operator.clients), join(&operator.files)])
             }
         };
-        let (id, name) = (key.id.to_string(), key.owner_name().to_owned());
+        let (id, name) = (key.id.to_string(), key.owner.name().to_owned());
         rows.push([id, kind.to_owned(), name, scopes, clients, files, clock::iso8601(key.created_at)]);
     }
     let wide = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
@@ -322,12 +315,4 @@ fn show(doing: &str, made: Result<(NewKey, String), No>) -> Exit {
 fn failed(doing: &str, no: &No) -> Exit {
     eprintln!("towline-server {doing}: {no}");
     Exit::Failed
-}
-
-fn print(text: &str) -> Exit {
-    let mut out = io::stdout();
-    match out.write_all(text.as_bytes()).and_then(|()| out.flush()) {
-        Ok(()) => Exit::Done,
-        Err(_) => Exit::Failed,
-    }
 }

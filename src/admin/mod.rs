@@ -62,6 +62,11 @@ pub fn run(args: &mut Peekable<impl Iterator<Item = OsString>>) -> Option<Exit> 
             return Some(program::start(command.program, args, command.work));
         }
     }
+    if matches!(second.as_deref(), Some("--help" | "-h")) {
+        let rows =
+            family.iter().map(|command| format!("{}\n    {}\n", command.program.name, command.program.about));
+        return Some(program::print(&rows.collect::<String>()));
+    }
     let usages: Vec<String> =
         family.iter().map(|command| format!("`{} --help`", command.program.name)).collect();
     eprintln!("towline-server: {first} what? See {}", usages.join(", "));

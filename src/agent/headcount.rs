@@ -1,7 +1,9 @@
 //! How many of a process's agents have a line, for `towline swarm`.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 use std::time::{Duration, Instant};
+
+use crate::lock::lock;
 
 /// Told of each line that is there and each that is gone; tells when all are there.
 pub struct Headcount {
@@ -39,7 +41,7 @@ impl Headcount {
     }
 
     fn lock(&self) -> MutexGuard<'_, Count> {
-        self.count.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.count)
     }
 }
 

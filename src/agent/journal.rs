@@ -1,10 +1,11 @@
 //! What a server makes an agent log, at a bounded rate: it must not fill the disk of the machine that holds the till's
 //! database. What the agent does by itself (dialling, stopping) is no business of this.
 
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::Instant;
 
 use crate::limits;
+use crate::lock::lock;
 
 /// Lines that a server has caused lately.
 pub(super) struct Journal(Mutex<Period>);
@@ -21,7 +22,7 @@ impl Journal {
 
     /// Whether one more line may be written; says how many were left out when a period is over.
     pub(super) fn has_room(&self) -> bool {
-        let mut period = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut period = lock(&self.0);
         if period.since.elapsed() >= limits::COMPLAINT_PAUSE {
             let left_out = period.lines.saturating_sub(limits::MAX_LINES_BY_SERVER);
             if left_out > 0 {

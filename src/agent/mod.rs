@@ -18,17 +18,20 @@ mod session;
 mod stop;
 mod taken;
 mod tls;
+mod transfers;
 
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::allowance::Allowance;
 use crate::audit::{AgentEvent, cut};
 use crate::backoff::Backoff;
+use crate::encoding::percent_encoded;
 use crate::exit::Exit;
 use crate::limits;
-use crate::line::{DialError, Keeping, ProxyAddress, ServerAddress, close, dial, form_encode};
+use crate::line::{DialError, Keeping, ProxyAddress, ServerAddress, close, dial};
+use crate::lock::lock;
 use crate::pace::Pace;
 use crate::random;
 use crate::settings::{AgentSettings, Secret};
@@ -192,7 +195,8 @@ impl Agent {
         };
         let mut query = format!("clientId={}", settings.client_id);
         if settings.token_in_url {
-            query += &format!("&token={}", form_encode(settings.auth_secret.expose()));
+            // As a form has it (WHATWG URL, application/x-www-form-urlencoded).
+            query += &format!("&token={}", percent_encoded(settings.auth_secret.expose(), "._-*"));
         }
         let keeping = Keeping { beat: limits::DEFAULT_BEAT, max_message: limits::MAX_TEXT_BYTES };
         let mut tls = lock(&self.tls);
@@ -245,12 +249,6 @@ impl Agent {
 
     /// How long to wait before `bytes` more may go, by `MAX_RATE`.
     fn book(&self, bytes: usize) -> Duration {
-        self.pace.as_ref().map_or(Duration::ZERO, |pace| {
-            pace.lock().unwrap_or_else(PoisonError::into_inner).book(self.started.elapsed(), bytes)
-        })
+        self.pace.as_ref().map_or(Duration::ZERO, |pace| lock(pace).book(self.started.elapsed(), bytes))
     }
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

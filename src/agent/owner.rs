@@ -1,11 +1,11 @@
 //! What the owner of this machine lets leave: the allowance, as the agent's transfers meet it, and as the server hears it.
 
-use std::sync::PoisonError;
 use std::time::Duration;
 
 use super::Agent;
 use crate::allowance::{Allowance, Pull, Spent};
 use crate::clock;
+use crate::lock::lock;
 use crate::refusal::{Refusal, RefusalCode};
 
 impl Agent {
@@ -33,8 +33,7 @@ impl Agent {
         ask: impl FnOnce(&mut Allowance, Duration) -> Result<(), Spent>,
     ) -> Result<(), Refusal> {
         let Some(allowance) = &self.allowance else { return Ok(()) };
-        let asked =
-            ask(&mut allowance.lock().unwrap_or_else(PoisonError::into_inner), self.started.elapsed());
+        let asked = ask(&mut lock(allowance), self.started.elapsed());
         asked.map_err(|spent| refusal(spent, clock::now_ms()))
     }
 }

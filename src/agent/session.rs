@@ -1,20 +1,20 @@
 //! A session: reads one line until it ends. It never blocks on a write: what it answers is posted.
 
 use std::cell::Cell;
-use std::collections::{HashMap, VecDeque};
 use std::convert::Infallible;
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, Scope};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::bounded;
 
 use super::Agent;
 use super::answers::Answers;
 use super::ending::{SessionEnd, Stop, ended, finish, spread};
 use super::journal::by_server;
 use super::sender::Sending;
+use super::transfers::Transfers;
 use crate::audit::clean_name;
 use crate::blocks::read_hashes;
 use crate::clock;
@@ -22,6 +22,7 @@ use crate::compression;
 use crate::gain::{Speed, Wish};
 use crate::limits;
 use crate::line::{Incoming, Line, Outbox, Rate};
+use crate::lock::lock;
 use crate::names::{CongestionControl, RequestId, Sha256Hash};
 use crate::outbound::Question;
 use crate::protocol::{
@@ -40,33 +41,6 @@ pub(super) struct Session<'a> {
     progressed: AtomicBool,
     /// A transfer has found that the server broke the rules.
     broken: AtomicBool,
-}
-
-#[derive(Default)]
-pub(super) struct Transfers {
-    /// Removing one stops its transfer.
-    running: HashMap<RequestId, Running>,
-    /// What was sent lately, for comparing with what the server computed.
-    sent: VecDeque<(RequestId, Sha256Hash)>,
-    /// Threads that send; more than `running` while stopped ones come to their end.
-    threads: usize,
-    /// Counts what was started.
-    serial: u64,
-    /// How fast the line was for the last one that only the line slowed.
-    line_speed: Speed,
-    /// Folders that are being listed.
-    pub(super) listings: usize,
-}
-
-/// A transfer that is being sent.
-struct Running {
-    attempt: u32,
-    /// Tells it from others of this session; attempts of a v1 server all have the same number.
-    serial: u64,
-    /// Dropped to stop it.
-    _stop: Sender<Infallible>,
-    /// The server's hashes, on their way to it.
-    answers: Answers,
 }
 
 impl<'a> Session<'a> {
@@ -113,7 +87,7 @@ impl<'a> Session<'a> {
             };
             // Whoever sends wakes up, and the scope can end. The whole close happens before it: from here on nobody reads.
             finish(&mut line, &stop);
-            session.lock().running.clear();
+            session.lock().stop_all();
             stop
         });
         // Whoever breaks the rules each time would otherwise be dialled again at once each time.
@@ -171,16 +145,16 @@ impl<'a> Session<'a> {
     fn hashes(&self, message: &[u8]) -> Result<(), Violation> {
         let (header, start) = unpack::<HashesHeader>(message)?;
         let hashes = read_hashes(&message[start..]).ok_or(Violation::BadAnswer)?;
-        match self.lock().running.get_mut(&header.request_id) {
-            Some(running) if running.attempt == header.attempt => running.answers.take(&header, hashes),
-            Some(_) | None => Ok(()), // late
+        match self.lock().answers(header.request_id, header.attempt) {
+            Some(answers) => answers.take(&header, hashes),
+            None => Ok(()), // late
         }
     }
 
     /// Notes what a transfer asks, before the server hears it.
     pub(super) fn asks(&self, id: RequestId, attempt: u32, question: &Question) {
-        if let Some(running) = self.lock().running.get_mut(&id).filter(|running| running.attempt == attempt) {
-            running.answers.asked(question);
+        if let Some(answers) = self.lock().answers(id, attempt) {
+            answers.asked(question);
         }
     }
 
@@ -222,12 +196,8 @@ impl<'a> Session<'a> {
 
     /// A transfer that runs answers by itself when it has stopped.
     fn cancel(&self, id: RequestId, attempt: Option<u32>) {
-        let mut transfers = self.lock();
-        let is_meant = |running: &&Running| attempt.is_none_or(|attempt| attempt == running.attempt);
-        if transfers.running.get(&id).filter(is_meant).is_some() {
-            transfers.running.remove(&id);
-        } else {
-            drop(transfers);
+        let was_running = self.lock().stop(id, attempt);
+        if !was_running {
             self.refuse(id, attempt, &Refusal::new(RefusalCode::Cancelled, "not running"));
         }
     }
@@ -240,44 +210,26 @@ impl<'a> Session<'a> {
         };
         let (stop_in, stop) = bounded::<Infallible>(0);
         let (answers_in, answers) = Answers::new();
-        let serial = {
-            let mut transfers = self.lock();
-            if transfers.threads >= limits::MAX_AGENT_TRANSFERS {
-                drop(transfers);
-                let many = format!("{} transfers are running", limits::MAX_AGENT_TRANSFERS);
-                return self.refuse_file(&sending, &Refusal::new(RefusalCode::TooManyTransfers, many));
-            }
-            // An earlier attempt at the same transfer is stopped by this.
-            transfers.serial += 1;
-            transfers.threads += 1;
-            let serial = transfers.serial;
-            transfers.running.insert(id, Running { attempt, serial, _stop: stop_in, answers: answers_in });
-            serial
+        let begun = self.lock().begin(id, attempt, stop_in, answers_in);
+        let Some(serial) = begun else {
+            let many = format!("{} transfers are running", limits::MAX_AGENT_TRANSFERS);
+            return self.refuse_file(&sending, &Refusal::new(RefusalCode::TooManyTransfers, many));
         };
         let send = move || {
             sending.run(self, &stop, &answers);
-            self.over(id, serial);
+            self.lock().over(id, serial);
             drop(turn);
         };
         if let Err(error) = threads::spawn_scoped(scope, format!("send {id}"), limits::SMALL_STACK, send) {
-            self.over(id, serial);
+            self.lock().over(id, serial);
             let none = format!("no thread for it: {error}");
             self.refuse(id, Some(attempt), &Refusal::new(RefusalCode::TooManyTransfers, none));
         }
     }
 
-    /// An attempt has ended.
-    fn over(&self, id: RequestId, serial: u64) {
-        let mut transfers = self.lock();
-        transfers.threads -= 1;
-        if transfers.running.get(&id).is_some_and(|running| running.serial == serial) {
-            transfers.running.remove(&id);
-        }
-    }
-
     /// What the server computed must be what we sent; a v1 server says `ok` whatever it is.
     fn compare(&self, id: RequestId, computed: Sha256Hash, ok: bool) {
-        let sent = self.lock().sent.iter().find(|(sent, _)| *sent == id).map(|(_, hash)| *hash);
+        let sent = self.lock().hash_sent(id);
         if !self.agent.journal.has_room() {
             return;
         }
@@ -295,11 +247,7 @@ impl<'a> Session<'a> {
 
     /// Notes what was sent, before the server is told.
     pub(super) fn sent(&self, id: RequestId, hash: Sha256Hash) {
-        let mut transfers = self.lock();
-        if transfers.sent.len() == limits::MAX_ENDED_IDS {
-            transfers.sent.pop_front();
-        }
-        transfers.sent.push_back((id, hash));
+        self.lock().note_sent(id, hash);
     }
 
     /// Notes that bytes of a file were sent.
@@ -339,7 +287,7 @@ impl<'a> Session<'a> {
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, Transfers> {
-        self.transfers.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.transfers)
     }
 }
 

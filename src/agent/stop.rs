@@ -10,6 +10,7 @@ use std::time::Duration;
 use crate::exit::Exit;
 use crate::limits;
 use crate::line::{Outbox, close};
+use crate::lock::lock;
 
 /// Whether an agent is to end, and what has to come to its end before.
 #[derive(Default)]
@@ -93,7 +94,7 @@ impl Stopping {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

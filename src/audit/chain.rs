@@ -17,6 +17,7 @@ use serde::Serialize;
 
 use super::line::{self, Link};
 use super::place::{Place, open_plainly, open_to_append};
+use crate::folder;
 use crate::hash::hash_all;
 use crate::limits;
 use crate::names::Sha256Hash;
@@ -50,7 +51,7 @@ impl Unsynced {
     /// Waits until it is on the disk.
     pub(super) fn sync(self) -> io::Result<()> {
         let full = self.full.iter().map(|file| file.sync_data());
-        let folder = self.folder.iter().map(|folder| File::open(folder)?.sync_all());
+        let folder = self.folder.iter().map(|path| folder::sync(path));
         let file = self.file.iter().map(|file| file.sync_data());
         full.chain(folder).chain(file).fold(Ok(()), io::Result::and)
     }

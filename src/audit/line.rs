@@ -7,7 +7,6 @@
 use serde::Serialize;
 use serde::de::IgnoredAny;
 
-use crate::hash::Hasher;
 use crate::names::{Sha256Hash, disguises};
 
 /// Where a chain stands: the last line's number and hash.
@@ -69,9 +68,7 @@ pub fn line(last: Link, time: u64, body: &str) -> (String, Link) {
 
 /// The hash of a line, without its line feed.
 pub fn hash(line: &[u8]) -> Sha256Hash {
-    let mut hasher = Hasher::default();
-    hasher.update(line);
-    hasher.hash()
+    crate::hash::of(line)
 }
 
 /// Reads a line, without its line feed; nothing when it is none that [`line()`] could have written.

@@ -10,6 +10,8 @@ use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
 
+use crate::folder;
+
 /// A log's file, by its path.
 #[derive(Debug, Clone)]
 pub(super) struct Place {
@@ -33,9 +35,8 @@ impl Place {
         let name = path.file_name()?.to_str()?;
         let at = name.rfind('.').filter(|at| *at > 0).unwrap_or(name.len());
         let (stem, extension) = name.split_at(at);
-        let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
         Some(Place {
-            folder: folder.unwrap_or(Path::new(".")).to_owned(),
+            folder: folder::of(path).to_owned(),
             stem: stem.to_owned(),
             extension: extension.to_owned(),
         })

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use super::event::{About, Event, Who};
-use super::verify::{Broken, Fault, Verified, verify_files, verify_log};
+use super::verify::{Verified, verify_files, verify_log};
 use super::*;
 use crate::names::{ClientId, FileKey, RequestId, Sha256Hash};
 

@@ -1,4 +1,4 @@
-//! The client of the REST API (CONTRACT §3). The only file that names `ureq`.
+//! The client of the REST API. The only file that names `ureq`.
 //!
 //! Every error says what we were doing, with which server, and what to do next; it is printed once, by whoever
 //! gives up. With `https://` the server proves who it is, always. No proxy is used, no redirect is followed: the key goes to `SERVER` and nowhere else.

@@ -13,6 +13,7 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::exit::Exit;
+use crate::lock::lock;
 use crate::names::printable;
 use crate::settings::{AGENT, SERVER};
 
@@ -48,8 +49,6 @@ pub struct Stopper {
     folder: PathBuf,
     members: Arc<Mutex<Members>>,
 }
-
-const UNBROKEN: &str = "nobody panics while the members are locked";
 
 struct Member {
     name: String,
@@ -124,7 +123,7 @@ impl Crew {
         };
         let failed = |error| CrewError::Io { doing: format!("start {name}"), error };
         // Locked from before it is there until it is counted: a stopper misses nobody.
-        let mut members = self.members.lock().expect(UNBROKEN);
+        let mut members = lock(&self.members);
         let log = File::create(self.log(name)).map_err(failed)?;
         let mut command = Command::new(&self.program);
         command.arg(word).current_dir(&self.folder).stdin(Stdio::null());
@@ -156,7 +155,7 @@ impl Crew {
                 return Ok(answer);
             }
             let ended = {
-                let mut members = self.members.lock().expect(UNBROKEN);
+                let mut members = lock(&self.members);
                 members.iter_mut().flatten().find_map(Member::ended)
             };
             let silent = match ended {
@@ -175,12 +174,12 @@ impl Crew {
 
     /// The process ids, in the order of starting.
     pub fn pids(&self) -> Vec<u32> {
-        self.members.lock().expect(UNBROKEN).iter().flatten().map(|member| member.child.id()).collect()
+        lock(&self.members).iter().flatten().map(|member| member.child.id()).collect()
     }
 
     /// Lets all of them run on, without us.
     pub fn leave(self) {
-        drop(self.members.lock().expect(UNBROKEN).take());
+        drop(lock(&self.members).take());
     }
 
     fn log(&self, name: &str) -> PathBuf {
@@ -190,7 +189,7 @@ impl Crew {
 
 impl Drop for Crew {
     fn drop(&mut self) {
-        kill(self.members.lock().expect(UNBROKEN).take());
+        kill(lock(&self.members).take());
     }
 }
 
@@ -208,7 +207,7 @@ impl Stopper {
     /// stopped by their owner, who ends it then.
     pub fn stop(self) {
         // Held to the end: whoever would start one more waits for it, and goes with the process.
-        let mut members = self.members.lock().expect(UNBROKEN);
+        let mut members = lock(&self.members);
         if members.is_none() {
             return;
         }

@@ -13,6 +13,7 @@ use super::crew::{Crew, CrewError, Role};
 use super::follow::{Job, Outcome, follow_all};
 use super::view::View;
 use super::{human, pull, sample, say};
+use crate::encoding::hex;
 use crate::exit::Exit;
 use crate::hash::hash_all;
 use crate::limits;
@@ -178,7 +179,7 @@ fn set(crew: &mut Crew, folder: &Path, size: u64) -> Result<Stage, DemoError> {
     let spent = human::span(started.elapsed().as_millis() as u64);
     say(&format!("1. Files   {} for each shop, of random bytes, in {spent}", human::bytes(size)));
 
-    let key: String = random::bytes::<16>().iter().map(|byte| format!("{byte:02x}")).collect();
+    let key = hex(&random::bytes::<16>());
     let downloads = folder.join("downloads").to_string_lossy().into_owned();
     let settings = [
         ("AUTH_SECRET", key.as_str()),

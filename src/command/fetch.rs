@@ -2,11 +2,12 @@
 //! is written, and given its name only when its size and hash are those of the transfer. Nothing is overwritten.
 
 use std::fmt;
-use std::fs::{self, File, OpenOptions};
+use std::fs::{self, OpenOptions};
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 
 use super::api::{Api, ApiError};
+use crate::folder;
 use crate::hash::Hasher;
 use crate::names::Sha256Hash;
 use crate::spool;
@@ -68,10 +69,7 @@ fn save(
     target: &Path,
     progress: impl FnMut(u64),
 ) -> Result<(), FetchError> {
-    let folder = match target.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let folder = folder::of(target);
     let name = target.file_name().unwrap_or_default().to_string_lossy();
     let short: String = name.chars().take(40).collect(); // the part's name must not be too long where the target's fits
     let part = Part(folder.join(format!(".{short}.{}.part", std::process::id())));
@@ -91,7 +89,7 @@ fn save(
     file.sync_all().map_err(at("write", &part.0))?;
     spool::rename_new(&part.0, target).map_err(at("save the file as", target))?;
     drop(part);
-    File::open(folder).and_then(|folder| folder.sync_all()).map_err(at("write", folder))
+    folder::sync(folder).map_err(at("write", folder))
 }
 
 fn copy(

@@ -1,4 +1,4 @@
-//! The operator's command, `towline`: its subcommands talk to a server over the REST API of CONTRACT §3, and to nothing else.
+//! The operator's command, `towline`: its subcommands talk to a server over its REST API, and to nothing else.
 //!
 //! Results go to stdout, progress and what went wrong to stderr; errors are printed once, in one line. Not here:
 //! `towline server` and `towline agent`, which are the other two programs, see [`crate::program`].

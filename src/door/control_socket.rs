@@ -8,13 +8,14 @@ use std::os::fd::{AsRawFd as _, OwnedFd};
 use std::os::unix::fs::{DirBuilderExt as _, FileTypeExt as _, PermissionsExt as _};
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::Mutex;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use rustix::fs::{Mode, OFlags};
 use rustix::net::{self, AddressFamily, SocketAddrUnix, SocketFlags, SocketType};
 
 use crate::limits;
+use crate::lock::lock;
 
 /// The socket's file.
 const NAME: &str = "control.sock";
@@ -63,7 +64,7 @@ impl ControlSocket {
             fs::create_dir_all(folder)?;
         }
         let listener = listen(&self.path)?;
-        *self.handle.lock().unwrap_or_else(PoisonError::into_inner) = handle(&self.path);
+        *lock(&self.handle) = handle(&self.path);
         Ok(listener)
     }
 
@@ -72,7 +73,7 @@ impl ControlSocket {
     /// # Errors
     /// When it does not listen, or descriptors have run out.
     pub fn connect(&self) -> io::Result<UnixStream> {
-        let handle = self.handle.lock().unwrap_or_else(PoisonError::into_inner);
+        let handle = lock(&self.handle);
         let by_handle = handle
             .as_ref()
             .map(|handle| UnixStream::connect(format!("/proc/self/fd/{}", handle.as_raw_fd())));

@@ -11,11 +11,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::net::{IpAddr, Shutdown, TcpStream};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
 use crate::complaints::Complaints;
+use crate::lock::lock;
 use crate::network::network;
 
 /// Room for so many callers; see the module.
@@ -24,9 +25,9 @@ pub struct Hall {
     bound: usize,
     inside: Mutex<Inside>,
     /// Callers that were turned away, because nobody inside could make way.
-    pub turned_away: Complaints,
+    turned_away: Complaints,
     /// Strangers that made way for others.
-    pub made_way: Complaints,
+    made_way: Complaints,
 }
 
 #[derive(Debug, Default)]
@@ -105,12 +106,13 @@ impl Hall {
     }
 
     /// How many are inside.
-    pub fn inside(&self) -> usize {
+    #[cfg(test)]
+    pub(super) fn inside(&self) -> usize {
         self.lock().count
     }
 
     fn lock(&self) -> MutexGuard<'_, Inside> {
-        self.inside.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.inside)
     }
 }
 

@@ -3,7 +3,7 @@
 use std::io::{self, ErrorKind, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream, ToSocketAddrs};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::thread;
 
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -50,7 +50,6 @@ impl Drop for Place<'_> {
 pub struct Listener {
     socket: TcpListener,
     address: SocketAddr,
-    stopping: AtomicBool,
 }
 
 impl Listener {
@@ -62,7 +61,7 @@ impl Listener {
         let socket = TcpListener::bind(address)?;
         rustix::net::listen(&socket, limits::ACCEPT_BACKLOG)?; // again, for std's backlog is 128
         let address = socket.local_addr()?;
-        Ok(Listener { socket, address, stopping: AtomicBool::new(false) })
+        Ok(Listener { socket, address })
     }
 
     /// Where it listens, with the real port.
@@ -70,24 +69,18 @@ impl Listener {
         self.address
     }
 
-    /// Accepts until [`Listener::stop`], and runs `on_connection` for each caller in a thread of its own.
-    ///
-    /// Returns after the last of these threads has ended: whoever stops must see to that. A caller for whom there
-    /// is no ticket gets 503; one for whom there is no thread is dropped.
+    /// Accepts for as long as the process lives, and runs `on_connection` for each caller in a thread of its own. A caller
+    /// for whom there is no ticket gets 503; one for whom there is no thread is dropped.
     pub fn serve(
         &self,
         hall: &Hall,
         on_connection: impl Fn(Arc<TcpStream>, SocketAddr, Ticket<'_>) + Send + Sync,
-    ) {
+    ) -> ! {
         let on_connection = &on_connection;
         let (accepting, starting) = (Complaints::new(), Complaints::new());
         thread::scope(|scope| {
             loop {
-                let accepted = self.socket.accept();
-                if self.stopping.load(Ordering::Acquire) {
-                    break;
-                }
-                let (socket, peer) = match accepted {
+                let (socket, peer) = match self.socket.accept() {
                     Ok(accepted) => accepted,
                     // The caller went before we came; the next accept waits.
                     Err(error)
@@ -117,18 +110,7 @@ impl Listener {
                     starting.about(format_args!("no thread for a connection: {error}"));
                 }
             }
-        });
-    }
-
-    /// Ends the accept loop, from any thread. The port is closed to new callers at once; those inside are left alone.
-    pub fn stop(&self) {
-        self.stopping.store(true, Ordering::Release);
-        // Wakes the accept on Linux; elsewhere a listening socket may not be shut down, and a call wakes it.
-        if rustix::net::shutdown(&self.socket, rustix::net::Shutdown::Both).is_err()
-            && let Err(error) = TcpStream::connect(self.address)
-        {
-            log::warn!("cannot wake the listener at {}: {error}", self.address);
-        }
+        })
     }
 }
 

@@ -15,6 +15,7 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use rustix::fs::{Gid, OFlags, Uid};
 
 use super::ring::{BadRing, Ring};
+use crate::folder;
 use crate::limits;
 
 /// Bits of a file's mode that let others than its owner read or write it.
@@ -187,11 +188,9 @@ fn write(path: &Path, ring: &Ring, owner: Option<(u32, u32)>) -> Result<(), Keys
     if text.len() as u64 > limits::MAX_KEYS_FILE_BYTES {
         return Err(KeysError { path: path.to_owned(), why: Why::TooLarge });
     }
-    let written =
-        write_new(&new, text.as_bytes(), owner).and_then(|()| fs::rename(&new, path)).and_then(|()| {
-            let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty());
-            File::open(folder.unwrap_or(Path::new(".")))?.sync_all()
-        });
+    let written = write_new(&new, text.as_bytes(), owner)
+        .and_then(|()| fs::rename(&new, path))
+        .and_then(|()| folder::sync(folder::of(path)));
     written.map_err(|error| {
         // What is left of it has no keys in it, and the next change removes it.
         let _ = fs::remove_file(&new);

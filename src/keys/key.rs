@@ -1,12 +1,12 @@
 //! The text of a key, its public id, and the name of an operator.
 
 use std::fmt;
-use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::encoding::hex;
 use crate::hash;
-use crate::names::{BadName, Sha256Hash, is_label};
+use crate::names::{Sha256Hash, checked_text, is_label};
 
 /// What every key begins with, so that it is recognised wherever it has been left lying about.
 const PREFIX: &str = "twl_";
@@ -26,6 +26,18 @@ pub struct KeyId(String);
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct KeyName(String);
+
+checked_text!(
+    KeyId,
+    |text: &str| (1..=MAX_ID_CHARS).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase()),
+    "the id of a key is 1 to 32 characters of a-z 0-9"
+);
+checked_text!(
+    KeyName,
+    is_label,
+    "an operator's name is 1 to 64 characters of A-Z a-z 0-9 . _ - and does not start with . or -"
+);
 
 /// A key that has just been made. Its text is nowhere else.
 pub struct NewKey {
@@ -52,18 +64,6 @@ impl KeyId {
         let (id, _) = candidate.strip_prefix(PREFIX)?.split_once('_')?;
         id.parse().ok()
     }
-
-    /// The text itself.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-}
-
-impl KeyName {
-    /// The text itself.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
 }
 
 /// `text` with whatever looks like a key cut off behind its prefix: for messages about what somebody else wrote.
@@ -81,67 +81,6 @@ pub fn without_keys(text: &str) -> String {
 /// Whether `text` holds what looks like a key.
 pub fn holds_key(text: &str) -> bool {
     text.contains(PREFIX)
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
-}
-
-impl FromStr for KeyId {
-    type Err = BadName;
-    fn from_str(text: &str) -> Result<KeyId, BadName> {
-        KeyId::try_from(text.to_owned())
-    }
-}
-
-impl TryFrom<String> for KeyId {
-    type Error = BadName;
-    fn try_from(text: String) -> Result<KeyId, BadName> {
-        let fits = (1..=MAX_ID_CHARS).contains(&text.len())
-            && text.bytes().all(|b| b.is_ascii_digit() || b.is_ascii_lowercase());
-        if fits { Ok(KeyId(text)) } else { Err(BadName("the id of a key is 1 to 32 characters of a-z 0-9")) }
-    }
-}
-
-impl FromStr for KeyName {
-    type Err = BadName;
-    fn from_str(text: &str) -> Result<KeyName, BadName> {
-        KeyName::try_from(text.to_owned())
-    }
-}
-
-impl TryFrom<String> for KeyName {
-    type Error = BadName;
-    fn try_from(text: String) -> Result<KeyName, BadName> {
-        let wanted = BadName(
-            "an operator's name is 1 to 64 characters of A-Z a-z 0-9 . _ - and does not start with . or -",
-        );
-        if is_label(&text) { Ok(KeyName(text)) } else { Err(wanted) }
-    }
-}
-
-impl From<KeyId> for String {
-    fn from(id: KeyId) -> String {
-        id.0
-    }
-}
-
-impl From<KeyName> for String {
-    fn from(name: KeyName) -> String {
-        name.0
-    }
-}
-
-impl fmt::Display for KeyId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl fmt::Display for KeyName {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
 }
 
 impl fmt::Debug for NewKey {

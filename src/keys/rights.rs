@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use super::key::KeyName;
 use crate::glob;
 use crate::limits;
-use crate::names::{BadName, ClientId, FileKey, printable};
+use crate::names::{ClientId, FileKey, checked_text, printable};
 use crate::protocol::Kind;
 use crate::transfer::Transfer;
 
@@ -58,31 +58,16 @@ impl Pattern {
         Pattern("*".to_owned())
     }
 
-    /// The text itself.
-    pub fn as_str(&self) -> &str {
-        &self.0
-    }
-
     fn is_everything(&self) -> bool {
         self.0.bytes().all(|byte| byte == b'*')
     }
 }
 
-impl TryFrom<String> for Pattern {
-    type Error = BadName;
-    fn try_from(text: String) -> Result<Pattern, BadName> {
-        let fits = (1..=limits::MAX_FILE_KEY_BYTES).contains(&text.len()) && !text.contains(char::is_control);
-        let wanted =
-            BadName("a pattern is 1 to 4096 bytes without control characters; * stands for any characters");
-        if fits { Ok(Pattern(text)) } else { Err(wanted) }
-    }
-}
-
-impl From<Pattern> for String {
-    fn from(pattern: Pattern) -> String {
-        pattern.0
-    }
-}
+checked_text!(
+    Pattern,
+    |text: &str| (1..=limits::MAX_FILE_KEY_BYTES).contains(&text.len()) && !text.contains(char::is_control),
+    "a pattern is 1 to 4096 bytes without control characters; * stands for any characters"
+);
 
 /// An operator, as one of its keys says it.
 #[derive(Debug, Clone, PartialEq, Eq)]

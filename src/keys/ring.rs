@@ -207,10 +207,10 @@ impl Ring {
     }
 }
 
-impl Key {
+impl Owner {
     /// The client's id or the operator's name.
-    pub fn owner_name(&self) -> &str {
-        match &self.owner {
+    pub fn name(&self) -> &str {
+        match self {
             Owner::Client(client) => client.as_str(),
             Owner::Operator(operator) => operator.name.as_str(),
         }

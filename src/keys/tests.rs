@@ -84,9 +84,9 @@ fn a_ring_is_written_and_read_again() {
         assert!(!text.contains(&key.text[17..]), "no secret is in it");
     }
     assert!(!ring.add(&new(1), Owner::Client(client("shop-009")), 9), "an id is taken once");
-    assert_eq!(ring.remove(&new(1).id).unwrap().owner_name(), "shop-001");
+    assert_eq!(ring.remove(&new(1).id).unwrap().owner.name(), "shop-001");
     assert!(ring.remove(&new(1).id).is_none() && ring.find(&new(1).text).is_none());
-    assert_eq!(ring.find(&new(3).text).unwrap().owner_name(), "nightly", "the others are found as before");
+    assert_eq!(ring.find(&new(3).text).unwrap().owner.name(), "nightly", "the others are found as before");
     assert_eq!(Ring::parse(&ring.render()), Ok(ring));
 }
 

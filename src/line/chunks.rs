@@ -7,12 +7,13 @@
 
 use std::io;
 use std::net::TcpStream;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::BytesMut;
 use rustix::net::RecvFlags;
 
 use crate::limits;
+use crate::lock::lock;
 use crate::stream::Room;
 
 /// The memory; see the module.
@@ -86,7 +87,7 @@ impl Chunks {
     }
 
     fn free(&self) -> MutexGuard<'_, Free> {
-        self.free.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.free)
     }
 }
 

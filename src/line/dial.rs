@@ -13,7 +13,7 @@ use tungstenite::http::HeaderValue;
 use tungstenite::http::header::{AUTHORIZATION, RETRY_AFTER};
 use tungstenite::{Error, client::client_with_config};
 
-use super::proxy::{ProxyAddress, ProxyFault, tunnel};
+use super::proxy::{ProxyAddress, ProxyFault, authority, tunnel};
 use super::{Keeping, Line, Side};
 use crate::limits;
 use crate::names::printable;
@@ -94,9 +94,9 @@ pub fn dial(
         None => Stream::plain(socket),
         Some(tls) => tls.connect(socket, &server.host, deadline).map_err(DialError::Insecure)?,
     };
-    let host = if server.host.contains(':') { format!("[{}]", server.host) } else { server.host.clone() };
+    let authority = authority(&server.host, server.port);
     let joint = if server.path_and_query.contains('?') { '&' } else { '?' };
-    let url = format!("ws://{host}:{}{}{joint}{query}", server.port, server.path_and_query);
+    let url = format!("ws://{authority}{}{joint}{query}", server.path_and_query);
     let mut request = url.into_client_request().map_err(|error| DialError::NotAServer(error.to_string()))?;
     let mut authorization = HeaderValue::from_bytes(format!("Bearer {bearer}").as_bytes())
         .map_err(|_| DialError::NotAServer("AUTH_SECRET holds a control character".to_owned()))?;
@@ -205,16 +205,4 @@ fn connect_to(host: &str, port: u16, deadline: Instant) -> io::Result<TcpStream>
         }
     }
     Err(last)
-}
-
-/// `text` as the value of a form field or a query (WHATWG URL, application/x-www-form-urlencoded).
-pub fn form_encode(text: &str) -> String {
-    let mut encoded = String::new();
-    for byte in text.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'*' => encoded.push(byte as char),
-            _ => encoded.push_str(&format!("%{byte:02X}")),
-        }
-    }
-    encoded
 }

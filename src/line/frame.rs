@@ -130,15 +130,14 @@ fn random_mask() -> [u8; 4] {
     crate::random::bytes()
 }
 
-/// RFC 6455, section 5.3; eight bytes at a time, which the compiler widens further.
+/// RFC 6455, section 5.3; sixteen bytes at a time, by value, which is fast also where the compiler is told to make it small.
 pub(super) fn apply_mask(payload: &mut [u8], mask: [u8; 4]) {
-    let wide = u64::from_ne_bytes([mask, mask].concat().try_into().expect("twice four bytes"));
-    let mut words = payload.chunks_exact_mut(8);
-    for word in &mut words {
-        let masked = u64::from_ne_bytes((&*word).try_into().expect("exact chunks")) ^ wide;
-        word.copy_from_slice(&masked.to_ne_bytes());
+    let wide = (0..4).fold(0, |wide, _| wide << 32 | u128::from(u32::from_ne_bytes(mask)));
+    let (words, rest) = payload.as_chunks_mut();
+    for word in words {
+        *word = (u128::from_ne_bytes(*word) ^ wide).to_ne_bytes();
     }
-    words.into_remainder().iter_mut().zip(mask.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
+    rest.iter_mut().zip(mask.iter().cycle()).for_each(|(byte, key)| *byte ^= key);
 }
 
 #[cfg(test)]
@@ -174,7 +173,7 @@ mod tests {
     #[test]
     fn frames_are_read_as_they_were_written() {
         for side in [Side::Server, Side::Agent] {
-            for length in [0, 1, 7, 8, 9, 125, 126, 65535, 65536, 300_000] {
+            for length in [0, 1, 7, 11, 12, 13, 125, 126, 65535, 65536, 300_000] {
                 let payload: Vec<u8> = (0..length).map(|i| i as u8).collect();
                 let mut frame = vec![9; 3];
                 binary_frame(side, b"head", &payload, &mut frame);

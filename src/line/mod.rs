@@ -14,7 +14,7 @@ mod outbox;
 mod proxy;
 mod pulse;
 mod rate;
-mod reader;
+pub mod reader;
 #[cfg(test)]
 mod tests;
 
@@ -33,7 +33,7 @@ use half::ReadHalf;
 use reader::{Reader, Whole};
 
 pub use chunks::{Chunks, InUse};
-pub use dial::{DialError, ServerAddress, dial, form_encode};
+pub use dial::{DialError, ServerAddress, dial};
 pub use frame::{Payload, Side, binary_frame};
 pub use outbox::{Gone, Outbox};
 pub use proxy::{ProxyAddress, ProxyFault};
@@ -48,8 +48,6 @@ pub use tungstenite::{handshake::server as handshake, http};
 
 /// Close codes that we send (RFC 6455, section 7.4.1).
 pub mod close {
-    /// Done.
-    pub const NORMAL: u16 = 1000;
     /// The server stops.
     pub const GOING_AWAY: u16 = 1001;
     /// The WebSocket protocol was broken.
@@ -256,7 +254,7 @@ impl Line {
     /// One message, or `None` after a control frame or a read that ran into the deadline.
     fn read_once(&mut self) -> Result<Option<Incoming>, LineEnd> {
         let whole = loop {
-            match self.reader.next() {
+            match self.reader.next_whole() {
                 Ok(Some(whole)) => break whole,
                 Ok(None) => {}
                 Err(error) => return Err(self.broken(&error)),

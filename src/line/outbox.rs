@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use super::frame::{self, Side};
 use crate::limits;
+use crate::lock::lock;
 use crate::stream::Stream;
 use crate::threads;
 
@@ -335,7 +336,7 @@ impl Outbox {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 

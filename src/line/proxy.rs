@@ -115,8 +115,8 @@ impl fmt::Display for ProxyFault {
     }
 }
 
-/// `host:port`, as CONNECT and `Host` have it.
-fn authority(host: &str, port: u16) -> String {
+/// `host:port`, as CONNECT, `Host` and a URL have it.
+pub(super) fn authority(host: &str, port: u16) -> String {
     if host.contains(':') { format!("[{host}]:{port}") } else { format!("{host}:{port}") }
 }
 

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 
 use super::Outbox;
 use crate::limits;
+use crate::lock::lock;
 
 const NO_ROUND_TRIP: u64 = u64::MAX;
 
@@ -91,7 +92,7 @@ impl Pulse {
     pub fn probe(&self, outbox: &std::sync::Arc<Outbox>, time: Duration) -> Probe {
         let deadline = Instant::now() + time;
         self.probing.fetch_add(1, Relaxed);
-        let mut signs = self.signs.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut signs = lock(&self.signs);
         let (before, asked) = (signs.heard, self.started.elapsed().as_millis() as u64);
         let posted = outbox.ping(&asked.to_be_bytes());
         let found = loop {
@@ -140,7 +141,7 @@ impl Pulse {
     }
 
     fn wake(&self, note: impl FnOnce(&mut Signs)) {
-        note(&mut self.signs.lock().unwrap_or_else(PoisonError::into_inner));
+        note(&mut lock(&self.signs));
         self.sign.notify_all();
     }
 

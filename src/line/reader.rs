@@ -22,10 +22,14 @@ use crate::stream::Room;
 
 /// What has come whole.
 #[derive(Debug)]
-pub(super) enum Whole {
+pub enum Whole {
+    /// A text message.
     Text(Utf8Bytes),
+    /// A binary message.
     Binary(Bytes),
+    /// A ping.
     Ping(Vec<u8>),
+    /// A pong.
     Pong(Vec<u8>),
     /// The code and the words, where it has any.
     Close(Option<(u16, Utf8Bytes)>),
@@ -50,7 +54,7 @@ struct Frame {
 
 /// Takes bytes, gives messages; see the module.
 #[derive(Debug)]
-pub(super) struct Reader {
+pub struct Reader {
     /// Our end of the line.
     side: Side,
     max_message: usize,
@@ -73,12 +77,12 @@ enum Message {
 
 impl Reader {
     /// `buffer` are bytes that came behind the handshake.
-    pub(super) fn new(side: Side, max_message: usize, buffer: Vec<u8>) -> Reader {
+    pub fn new(side: Side, max_message: usize, buffer: Vec<u8>) -> Reader {
         Reader { side, max_message, buffer, message: None, frame: None, chunks: None }
     }
 
     /// Where the next bytes go, to be appended: as many as there is room for.
-    pub(super) fn room(&mut self) -> &mut dyn Room {
+    pub fn room(&mut self) -> &mut dyn Room {
         match (&self.frame, &mut self.message) {
             // Just what is missing, and nothing of what follows. The memory of a message in many frames grows in steps, so
             // that a thousand small ones are not a thousand copies; these come through the buffer.
@@ -94,7 +98,10 @@ impl Reader {
     }
 
     /// The next message that is whole; `None` when more bytes must come first.
-    pub(super) fn next(&mut self) -> Result<Option<Whole>, Error> {
+    ///
+    /// # Errors
+    /// When the peer has broken a rule of RFC 6455, or the bound.
+    pub fn next_whole(&mut self) -> Result<Option<Whole>, Error> {
         loop {
             if self.frame.is_some() {
                 match self.fill_frame() {

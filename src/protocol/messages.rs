@@ -8,30 +8,6 @@ use crate::limits;
 use crate::names::{FileKey, RequestId, Sha256Hash};
 use crate::protocol::Violation;
 
-/// Which protocol is spoken on a line. Settled once, when the line is new.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Dialect {
-    /// The installed Node clients and servers.
-    V1,
-    /// Towline on both sides.
-    V2,
-}
-
-impl Dialect {
-    /// The number in `hello`, `register_meta` and the API.
-    pub fn number(self) -> u32 {
-        match self {
-            Dialect::V1 => 1,
-            Dialect::V2 => 2,
-        }
-    }
-
-    /// The dialect that a peer's `protocol` field asks for; one without the field speaks v1.
-    pub fn from_number(number: Option<u32>) -> Dialect {
-        if number.is_some_and(|number| number >= 2) { Dialect::V2 } else { Dialect::V1 }
-    }
-}
-
 /// What a server says to an agent.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case", rename_all_fields = "camelCase")]
@@ -211,7 +187,7 @@ pub enum ToServer {
         /// The transfer, or the [`ToAgent::List`]; a v1 client may leave it out.
         #[serde(default)]
         request_id: Option<RequestId>,
-        /// A word of CONTRACT §4 (v2); v1 has it in `message`.
+        /// A word of WIRE.md's list (v2); v1 has it in `message`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         code: Option<String>,
         /// For a person.

@@ -11,10 +11,9 @@ use tiny_http::Request;
 use super::Server;
 use super::control::header;
 use super::replies::{self, Answer};
-use super::run::turn_back;
 use crate::door::control_socket::ControlSocket;
 use crate::door::hall::Ticket;
-use crate::door::head::Head;
+use crate::door::head::{Head, HeadError};
 use crate::door::query::{parse_query, split_target};
 use crate::door::relay::{self, KEY_HEADER, PEER_HEADER, Relayed};
 use crate::door::reply;
@@ -22,7 +21,7 @@ use crate::encoding::percent_decoded;
 use crate::hub::ClientView;
 use crate::keys::key::holds_key;
 use crate::keys::{Lack, Operator, Scope};
-use crate::names::RequestId;
+use crate::names::{RequestId, printable};
 use crate::protocol::Kind;
 use crate::stream::Stream;
 use crate::transfer::Transfer;
@@ -112,6 +111,14 @@ pub(super) fn serve(
         }
         Err(error) => turn_back(server, socket, peer, &error),
     }
+}
+
+/// Answers who made no request that is taken.
+pub(super) fn turn_back(server: &Server, socket: &Stream, peer: SocketAddr, error: &HeadError) {
+    if let HeadError::Refused { status, message, .. } = error {
+        server.refused.requests.about(format_args!("{peer} refused: {status}: {}", printable(message)));
+    }
+    error.refuse(socket);
 }
 
 /// What stands for the key of the caller; a wrong one has waited by then.

@@ -2,6 +2,7 @@
 //! nobody, and for the disk only while a line of the audit log is written: a caller that wants to is parked, one that takes a file or asks for many transfers gets a thread of its own.
 
 use std::io::Read;
+use std::str::FromStr;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -19,7 +20,7 @@ use crate::hub::{Cursor, Filter, Uncancellable};
 use crate::keys::Scope;
 use crate::limits;
 use crate::line::Outbox;
-use crate::names::{ClientId, RequestId};
+use crate::names::{BadName, ClientId, RequestId};
 use crate::protocol::{Dialect, ToAgent, to_text};
 use crate::random;
 use crate::record::IdempotencyKey;
@@ -140,9 +141,9 @@ fn route(server: &Arc<Server>, request: &mut Request) -> Result<Turn, Answer> {
         (Method::Post, ["download", client]) => orders::one(pull()?, client, &query, request)?,
         (Method::Post, ["downloads"]) => orders::many(server, pull()?, request)?,
         (Method::Get, ["transfers"]) => transfers(server, read()?, &query)?,
-        (Method::Get, ["transfers", id]) => one_transfer(server, read()?, transfer_id(id)?, &query)?,
-        (Method::Delete, ["transfers", id]) => end(server, cancel()?, transfer_id(id)?)?,
-        (Method::Get, ["transfers", id, "file"]) => file::serve(server, pull()?, transfer_id(id)?, request)?,
+        (Method::Get, ["transfers", id]) => one_transfer(server, read()?, named(id)?, &query)?,
+        (Method::Delete, ["transfers", id]) => end(server, cancel()?, named(id)?)?,
+        (Method::Get, ["transfers", id, "file"]) => file::serve(server, pull()?, named(id)?, request)?,
         _ => return Err(no_route(&segments)),
     };
     Ok(turn)
@@ -200,12 +201,9 @@ fn value<'q>(query: &'q [(String, String)], name: &str) -> Option<&'q str> {
     query.iter().find(|(key, _)| key == name).map(|(_, value)| value.as_str())
 }
 
-pub(super) fn client_id(text: &str) -> Result<ClientId, Answer> {
-    text.parse().map_err(|bad: crate::names::BadName| replies::bad_request(&bad.to_string()))
-}
-
-fn transfer_id(text: &str) -> Result<RequestId, Answer> {
-    text.parse().map_err(|bad: crate::names::BadName| replies::bad_request(&bad.to_string()))
+/// An id, of whatever kind.
+pub(super) fn named<T: FromStr<Err = BadName>>(text: &str) -> Result<T, Answer> {
+    text.parse().map_err(|bad: BadName| replies::bad_request(&bad.to_string()))
 }
 
 fn clients(server: &Server, caller: &Caller) -> Turn {
@@ -219,7 +217,7 @@ fn clients(server: &Server, caller: &Caller) -> Turn {
 }
 
 fn one_client(server: &Server, caller: &Caller, client: &str) -> Result<Turn, Answer> {
-    let client = &client_id(client)?;
+    let client: &ClientId = &named(client)?;
     caller.reach_client(client.as_str())?;
     let now = server.now();
     let state = server.lock();
@@ -234,7 +232,7 @@ fn one_client(server: &Server, caller: &Caller, client: &str) -> Result<Turn, An
 
 /// Asks the agent what it offers.
 fn files(server: &Server, caller: &Caller, client: &str, query: &[(String, String)]) -> Result<Turn, Answer> {
-    let client = client_id(client)?;
+    let client: ClientId = named(client)?;
     caller.reach_client(client.as_str())?;
     let path = value(query, "path").map(str::to_owned);
     if path.as_ref().is_some_and(|path| path.len() > limits::MAX_FILE_KEY_BYTES) {
@@ -277,9 +275,9 @@ fn transfers(server: &Server, caller: &Caller, query: &[(String, String)]) -> Re
         },
     };
     let filter = Filter {
-        client_id: value(query, "clientId").map(client_id).transpose()?,
+        client_id: value(query, "clientId").map(named).transpose()?,
         status,
-        batch_id: value(query, "batchId").map(transfer_id).transpose()?,
+        batch_id: value(query, "batchId").map(named).transpose()?,
         before,
     };
     let most = limits::MAX_LISTED_TRANSFERS as u64;

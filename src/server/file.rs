@@ -12,7 +12,7 @@ use super::callers::Caller;
 use super::control::{Turn, header};
 use super::replies::{self, Answer};
 use crate::audit::{Event, Who};
-use crate::encoding::base64;
+use crate::encoding::{base64, percent_encoded};
 use crate::hash::hash_all;
 use crate::names::{RequestId, Sha256Hash};
 use crate::transfer::{Status, Transfer};
@@ -177,13 +177,7 @@ pub fn disposition(name: &str) -> String {
         .chars()
         .map(|c| if (' '..='~').contains(&c) && !matches!(c, '"' | '\\' | '%') { c } else { '_' })
         .collect();
-    let mut exact = String::new();
-    for byte in name.bytes() {
-        match byte {
-            b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'.' | b'_' | b'-' | b'~' => exact.push(byte as char),
-            _ => exact.push_str(&format!("%{byte:02X}")),
-        }
-    }
+    let exact = percent_encoded(name, "._-~");
     format!("attachment; filename=\"{plain}\"; filename*=UTF-8''{exact}")
 }
 

@@ -7,7 +7,7 @@
 use std::collections::HashSet;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -17,6 +17,7 @@ use crate::keys::file::{self, KeysError, Stamp};
 use crate::keys::{KeyId, Operator, Ring};
 use crate::limits;
 use crate::line::close;
+use crate::lock::lock;
 use crate::names::ClientId;
 use crate::settings::{Access, Secret};
 
@@ -234,8 +235,4 @@ fn end_revoked(client: &ClientId, link: &Link) {
     log::warn!("the key of {client} was revoked: its line is closed");
     link.outbox.close(close::POLICY, "its key was revoked");
     link.outbox.shut();
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -41,6 +41,7 @@ use crate::door::listener::Admission;
 use crate::hub::{Action, Hub, Now};
 use crate::limits;
 use crate::line::{Chunks, Outbox, Pulse};
+use crate::lock::lock;
 use crate::names::{ClientId, RequestId};
 use crate::protocol::{Dialect, ToAgent, ZSTD, to_text};
 use crate::settings::ServerSettings;
@@ -142,7 +143,7 @@ impl Server {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 
     /// Asks the hub something that needs no action.
@@ -275,10 +276,9 @@ impl Server {
             for waiting in late {
                 waiting.late(self).send(self);
             }
-            let state = self.lock();
+            let mut state = self.lock();
             let now = self.now().mono;
             let due = state.next_due();
-            let mut state = state;
             state.next_look = due;
             let state = match due.map(|due| Duration::from_millis(due.saturating_sub(now))) {
                 Some(Duration::ZERO) => continue,

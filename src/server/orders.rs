@@ -10,7 +10,7 @@ use tiny_http::Request;
 use super::Server;
 use super::begin::{Ask, Begun, NoTransfer, Origin, begin};
 use super::callers::{Caller, forbidden};
-use super::control::{self, Turn, body, client_id, idempotency_key};
+use super::control::{self, Turn, body, idempotency_key, named};
 use super::parked::Wants;
 use super::replies::{self, Answer};
 use super::wish::{self, Choice, Wanted};
@@ -46,17 +46,13 @@ pub(super) fn one(
     query: &[(String, String)],
     request: &mut Request,
 ) -> Result<Turn, Answer> {
-    let client = client_id(client)?;
+    let client: ClientId = named(client)?;
     caller.reach_client(client.as_str())?;
     let wait = control::number(query, "wait", limits::MAX_WAIT_SECONDS)?;
     let key = idempotency_key(request)?;
     let wanted = wish::read_one(&body(request)?)?;
-    let about = || {
-        let (client_id, file_key) = (Some(client.clone()), Some(wanted.file_key.clone()));
-        About { client_id, file_key, ..About::default() }
-    };
     let reach = caller.operator.reach_file(wanted.file_key.as_ref());
-    reach.map_err(|lack| forbidden(&lack).about(about()))?;
+    reach.map_err(|lack| forbidden(&lack).about(about(&client, &wanted)))?;
     let hash = wanted.fingerprint(&format!("POST /download/{client}"), None);
     let origin = Origin::new(caller, key, hash);
     Ok(Turn::Order(Box::new(Wish { client, wanted, origin, wait })))
@@ -90,11 +86,13 @@ fn outcome(begun: Result<Begun, NoTransfer>, wish: &Wish) -> Turn {
         (Ok(Begun::Before(transfer)), Some(seconds)) => {
             Turn::Park(transfer.request_id, Wants::OutcomeAgain, seconds)
         }
-        (Err(why), _) => {
-            let (client_id, file_key) = (Some(wish.client.clone()), Some(wish.wanted.file_key.clone()));
-            Turn::Answer(why.answer().about(About { client_id, file_key, ..About::default() }))
-        }
+        (Err(why), _) => Turn::Answer(why.answer().about(about(&wish.client, &wish.wanted))),
     }
+}
+
+fn about(client: &ClientId, wanted: &Wanted) -> About {
+    let (client_id, file_key) = (Some(client.clone()), Some(wanted.file_key.clone()));
+    About { client_id, file_key, ..About::default() }
 }
 
 /// The same for many clients. They take the disk a while, so the caller gets a thread.

@@ -208,7 +208,7 @@ pub(super) fn about(wants: &Wants, transfer: &Transfer) -> Answer {
     }
 }
 
-/// How a transfer stands, told by the status code (CONTRACT §3).
+/// How a transfer stands, told by the status code, as README has it under "The API".
 fn outcome(transfer: &Transfer) -> Answer {
     let status = match transfer.status {
         Status::Completed => 200,

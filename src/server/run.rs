@@ -1,5 +1,6 @@
 //! Starting the server: what must be there, the threads, and the two lines that say it is ready.
 
+use std::convert::Infallible;
 use std::io::{self, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::sync::atomic::Ordering::Relaxed;
@@ -20,7 +21,6 @@ use super::{Refused, Server, State, callers, control, upgrade};
 use crate::audit::{self, Event, Log};
 use crate::door::control_socket::ControlSocket;
 use crate::door::hall::{Hall, Ticket};
-use crate::door::head::HeadError;
 use crate::door::listener::{Admission, Listener, raise_descriptor_limit};
 use crate::door::query::split_target;
 use crate::door::{head, reply};
@@ -28,7 +28,6 @@ use crate::exit::Exit;
 use crate::hub::{Config, Hub};
 use crate::limits;
 use crate::line::Chunks;
-use crate::names::printable;
 use crate::program;
 use crate::settings::ServerSettings;
 use crate::signals;
@@ -58,7 +57,7 @@ pub fn run(settings: ServerSettings) -> Exit {
     }
 }
 
-fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
+fn start(settings: ServerSettings) -> Result<Infallible, String> {
     let descriptors = raise_descriptor_limit();
     let gate = Gate::new(&settings.access)?;
     let spool = Spool::open(&settings.upload_dir)
@@ -128,8 +127,7 @@ fn start(settings: ServerSettings) -> Result<std::convert::Infallible, String> {
         let (server, control, hall) = (server.clone(), control.clone(), hall());
         spawn("accept REST", move || accept(&server, &rest, &hall, &control, Serves::RestOnly))?;
     }
-    accept(&server, &listener, &hall(), &control, serves);
-    Err("the listener was closed".to_owned())
+    accept(&server, &listener, &hall(), &control, serves)
 }
 
 fn spawn(name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), String> {
@@ -143,9 +141,9 @@ fn accept(
     hall: &Hall,
     control: &Arc<ControlSocket>,
     serves: Serves,
-) {
+) -> ! {
     let (server, control) = (server.clone(), control.clone());
-    listener.serve(hall, move |socket, peer, ticket| meet(&server, &control, serves, socket, peer, ticket));
+    listener.serve(hall, move |socket, peer, ticket| meet(&server, &control, serves, socket, peer, ticket))
 }
 
 /// One connection: its head, and then whoever it is for.
@@ -161,7 +159,7 @@ fn meet(
     let Some(socket) = secure(server, socket, peer, deadline) else { return };
     let head = match head::read_head(&socket, deadline) {
         Ok(head) => head,
-        Err(error) => return turn_back(server, &socket, peer, &error),
+        Err(error) => return callers::turn_back(server, &socket, peer, &error),
     };
     let ws_path = &server.settings.ws_path;
     let is_agent = split_target(&head.target).0 == *ws_path;
@@ -181,14 +179,6 @@ fn meet(
             callers::serve(server, control, &socket, peer, &head, &ticket, deadline);
         }
     }
-}
-
-/// Answers who made no request that is taken.
-pub(super) fn turn_back(server: &Server, socket: &Stream, peer: SocketAddr, error: &HeadError) {
-    if let HeadError::Refused { status, message, .. } = error {
-        server.refused.requests.about(format_args!("{peer} refused: {status}: {}", printable(message)));
-    }
-    error.refuse(socket);
 }
 
 /// The connection as it is used: with TLS if this server takes that. Nothing when the caller does not get so far.

@@ -4,7 +4,7 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use super::replies::{self, Answer};
-use crate::hash::Hasher;
+use crate::hash;
 use crate::limits;
 use crate::names::{FileKey, Sha256Hash, printable};
 use crate::settings::value;
@@ -95,9 +95,7 @@ impl Wanted {
         for (name, value) in fields.into_iter().chain([("maxRate", self.max_rate.map(Value::from))]) {
             said.extend(value.map(|value| (name.to_owned(), value)));
         }
-        let mut hasher = Hasher::default();
-        hasher.update(Value::Object(said).to_string().as_bytes());
-        hasher.hash()
+        hash::of(Value::Object(said).to_string().as_bytes())
     }
 }
 

@@ -31,8 +31,7 @@ pub enum Access {
 impl Given {
     /// `KEYS_FILE`, or else `AUTH_SECRET`.
     pub(super) fn access(&self) -> Result<Access, UsageError> {
-        if let Some(path) = self.text("KEYS_FILE") {
-            let path = self.resolve(path);
+        if let Some(path) = self.path("KEYS_FILE") {
             return Ok(Access::Keys { path, beside_secret: self.text("AUTH_SECRET").is_some() });
         }
         let secret = self.auth_secret()?;
@@ -51,14 +50,11 @@ impl Given {
     /// # Errors
     /// When it is not.
     pub fn keys_file(&self) -> Result<PathBuf, UsageError> {
-        match self.text("KEYS_FILE") {
-            Some(path) => Ok(self.resolve(path)),
-            None => Err(UsageError::Missing {
-                name: "KEYS_FILE",
-                wanted: "expected the file of the keys, as --keys-file FILE, in the environment or in .env"
-                    .to_owned(),
-            }),
-        }
+        self.path("KEYS_FILE").ok_or_else(|| UsageError::Missing {
+            name: "KEYS_FILE",
+            wanted: "expected the file of the keys, as --keys-file FILE, in the environment or in .env"
+                .to_owned(),
+        })
     }
 }
 

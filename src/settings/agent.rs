@@ -7,6 +7,7 @@ use std::time::Duration;
 use log::LevelFilter;
 use serde_json::{Map, Value};
 
+use super::tls::TLS_CA;
 use super::value::{self, BadValue};
 use super::{AgentTls, CongestionChoice, Given, Program, ProxyUrl, Secret, ServerUrl, Setting, UsageError};
 use crate::compression;
@@ -84,10 +85,7 @@ const SETTINGS: [Setting; 23] = [
     Setting::plain("LOG_LEVEL", "LEVEL", "info", "off, error, warn, info or debug"),
     Setting::plain("MAX_PULLS_PER_HOUR", "N", "off", "most pulls that begin within an hour"),
     Setting::plain("MAX_BYTES_PER_DAY", "SIZE", "off", "most bytes of files that leave within a day"),
-    Setting::tls(
-        "TLS_CA",
-        "authorities (PEM) that alone may have signed the server's certificate; unless set, those of browsers",
-    ),
+    TLS_CA,
     Setting::tls("TLS_CERT", "certificate chain of this agent (PEM), for a server that asks for one"),
     Setting::tls("TLS_KEY", "key of TLS_CERT (PEM)"),
     Setting::plain(
@@ -164,7 +162,7 @@ impl AgentSettings {
         Ok(AgentSettings {
             file_path: given.text("FILE_PATH").map(PathBuf::from),
             shares: given.parsed("SHARES", |text| shares(text, given))?.unwrap_or_default(),
-            audit_file: given.text("AUDIT_FILE").map(|path| given.resolve(path)),
+            audit_file: given.path("AUDIT_FILE"),
             stop: Duration::from_secs(given.number("STOP_SECONDS", 0..=3600)?),
             ..shared
         })

@@ -1,4 +1,4 @@
-//! Settings: from flags, the environment and `.env` to values that have been checked (CONTRACT §2).
+//! Settings: from flags, the environment and `.env` to values that have been checked.
 //!
 //! Each program has a [`Program`]: a table of [`Setting`]s, from which its flags, its `--help` and its defaults come.
 //! [`gather`] collects what was given, [`ServerSettings`], [`AgentSettings`] and [`OperatorSettings`] check it. The first

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use super::tls::TLS_CA;
 use super::value::BadValue;
 use super::{Given, Secret, Setting, UsageError};
 use crate::stream::tls::IS_BUILT_IN;
@@ -9,10 +10,7 @@ use crate::stream::tls::IS_BUILT_IN;
 /// What every subcommand that talks to a server takes.
 pub const OPERATOR_SETTINGS: &[Setting] = &[
     Setting::plain("SERVER", "URL", "http://localhost:8080", "the server's REST API"),
-    Setting::tls(
-        "TLS_CA",
-        "authorities (PEM) that alone may have signed the server's certificate; unless set, those of browsers",
-    ),
+    TLS_CA,
     Setting::secret("API_KEY", "key of the REST API; unless set, AUTH_SECRET"),
     Setting::secret("AUTH_SECRET", "taken for API_KEY when that is not set"),
 ];

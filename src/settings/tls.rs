@@ -2,7 +2,13 @@
 
 use std::path::PathBuf;
 
-use super::{Given, UsageError};
+use super::{Given, Setting, UsageError};
+
+/// Of whoever dials a server.
+pub(super) const TLS_CA: Setting = Setting::tls(
+    "TLS_CA",
+    "authorities (PEM) that alone may have signed the server's certificate; unless set, those of browsers",
+);
 
 /// The server's certificate, and whose certificates its agents must show.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -86,17 +86,23 @@ fn a_pull_that_is_not_done_in_time_goes_on_when_the_agent_is_back() {
     assert_eq!(transfer["attempts"], 2, "{transfer}");
 }
 
-#[test]
-fn a_second_signal_ends_it_at_once() {
-    let server = Server::start(&[]);
+/// An agent that has an hour to stop, and that long a file to send; and the transfer.
+fn stops_in_the_middle(server: &Server) -> (Agent, String) {
     let home = TempDir::new();
     random_file(&home.join("file"), 3, 3_000_000);
     let settings = [("STOP_SECONDS", "3600"), ("MAX_RATE", "100k")];
-    let mut agent = Agent::serving(&server, "shop-001", home, &settings);
+    let agent = Agent::serving(server, "shop-001", home, &settings);
     let id = server.pull_id("shop-001");
     server.has_bytes(&id);
     agent.program.signal(Signal::TERM);
     agent.program.wait_line("stopping: ");
+    (agent, id)
+}
+
+#[test]
+fn a_second_signal_ends_it_at_once() {
+    let server = Server::start(&[]);
+    let (mut agent, id) = stops_in_the_middle(&server);
     let took = ends(&mut agent, Signal::INT, 1);
     assert!(took < AT_ONCE, "{took:?}");
     server.reaches(&id, "interrupted");
@@ -134,14 +140,7 @@ fn a_v1_server_is_told_and_one_that_does_not_answer_is_not_waited_for() {
 #[test]
 fn a_server_that_goes_while_the_agent_stops_keeps_it_no_longer() {
     let server = Server::start(&[]);
-    let home = TempDir::new();
-    random_file(&home.join("file"), 4, 3_000_000);
-    let settings = [("STOP_SECONDS", "3600"), ("MAX_RATE", "100k")];
-    let mut agent = Agent::serving(&server, "shop-001", home, &settings);
-    let id = server.pull_id("shop-001");
-    server.has_bytes(&id);
-    agent.program.signal(Signal::TERM);
-    agent.program.wait_line("stopping: ");
+    let (mut agent, _) = stops_in_the_middle(&server);
     server.kill();
     assert_eq!(agent.program.wait_exit(), 0);
 }

@@ -110,7 +110,10 @@ fn what_is_wrong_is_said_in_one_line_and_changes_nothing() {
     let (code, _, said) =
         told(&command(&home).args(["keys", "list"]).env("KEYS_FILE", &missing).output().unwrap());
     assert!(code == Some(1) && said.contains("none.json"), "{said}");
+    let (code, all, said) = told(&keys.run(&["--help"]));
+    assert!(code == Some(0) && said.is_empty(), "{said}");
     for sub in ["add", "list", "revoke", "rotate"] {
+        assert!(all.contains(&format!("towline-server keys {sub}\n    ")), "{all}");
         let (code, help, _) = told(&keys.run(&[sub, "--help"]));
         assert!(code == Some(0) && help.contains(&format!("Usage: towline-server keys {sub}")), "{help}");
         assert!(

@@ -1,4 +1,4 @@
-//! The API of CONTRACT §3, as an operator's `curl` sees it.
+//! The API, as an operator's `curl` sees it.
 #![allow(clippy::unwrap_used, reason = "clippy's leave for tests does not reach their helpers")]
 
 mod batches;

@@ -8,7 +8,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
 use crate::spool::rename_new;
-use crate::{limits, random};
+use crate::{folder, limits, random};
 
 /// Whether what is there may be replaced.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -137,7 +137,7 @@ impl Folder {
                 }
             }
         }
-        File::open(&self.path).and_then(|folder| folder.sync_all()).map_err(at("sync", &self.path))
+        folder::sync(&self.path).map_err(at("sync", &self.path))
     }
 
     /// Writes a file under a name that it does not keep.

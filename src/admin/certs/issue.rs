@@ -11,6 +11,7 @@ use rcgen::{
     KeyUsagePurpose, SanType,
 };
 
+use crate::encoding::hex;
 use crate::names::ClientId;
 use crate::{clock, limits, random};
 
@@ -99,7 +100,7 @@ fn named_after(key: &KeyPair) -> (String, CertificateParams) {
     let mut params = CertificateParams::default();
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
-    let id: String = params.key_identifier(key).iter().take(8).map(|byte| format!("{byte:02x}")).collect();
+    let id = hex(&params.key_identifier(key)[..8]);
     let name = format!("Towline private CA {id}");
     params.distinguished_name = common_name(&name);
     (name, params)

@@ -21,7 +21,7 @@ fn read(side: Side, bytes: &[u8], piece: usize) -> (Result<Vec<String>, String>,
 fn read_by(mut reader: Reader, bytes: &[u8], piece: usize) -> (Result<Vec<String>, String>, Reader) {
     let (mut rest, mut found) = (bytes, Vec::new());
     loop {
-        match reader.next() {
+        match reader.next_whole() {
             Ok(Some(whole)) => found.push(told(&whole)),
             Ok(None) if rest.is_empty() => return (Ok(found), reader),
             Ok(None) => {
@@ -126,9 +126,9 @@ fn chunks_have_their_memory_from_elsewhere_and_other_messages_have_not() {
 fn what_came_behind_the_handshake_comes_first() {
     let bytes = [raw(0x81, b"one"), raw(0x81, &[b'2'; 3000])].concat();
     let mut reader = Reader::new(Side::Server, MOST, bytes);
-    assert_eq!(told(&reader.next().unwrap().unwrap()), "text one");
-    assert_eq!(told(&reader.next().unwrap().unwrap()), format!("text {}", "2".repeat(3000)));
-    assert!(reader.next().unwrap().is_none());
+    assert_eq!(told(&reader.next_whole().unwrap().unwrap()), "text one");
+    assert_eq!(told(&reader.next_whole().unwrap().unwrap()), format!("text {}", "2".repeat(3000)));
+    assert!(reader.next_whole().unwrap().is_none());
 }
 
 #[test]

@@ -12,7 +12,7 @@ use std::fmt;
 use std::io::{self, BufRead, ErrorKind, Write};
 use std::net::TcpStream;
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use rustix::net::RecvFlags;
@@ -21,6 +21,7 @@ use rustls::{Connection, ProtocolVersion};
 
 use super::{Room, Stream};
 use crate::limits;
+use crate::lock::lock;
 use crate::names::printable;
 
 pub use accept::Acceptor;
@@ -181,10 +182,6 @@ fn take_sealed(connection: &mut Connection, length: usize) -> Vec<u8> {
         connection.write_tls(&mut sealed).expect("a vector takes all that is written to it");
     }
     sealed
-}
-
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// Shakes hands over `socket`, all of it before `deadline`.
