@@ -59,6 +59,11 @@ pub const MAX_LISTED_BYTES: usize = 192 << 10;
 pub const MAX_SCANNED_ENTRIES: usize = 500_000;
 /// Chunks between a session and its writer: enough that neither waits for the other's every step. A transfer holds these, one that is read and one that is written.
 pub const WRITER_QUEUE_CHUNKS: usize = 8;
+/// What the memory of chunks is cut from. More than 32 MiB, up to which glibc may come to take a block out of what it keeps (mallopt(3),
+/// M_MMAP_THRESHOLD); other mallocs map less than that by itself. It is address space: what has not been in use is not resident.
+pub const SLAB_BYTES: usize = 33 << 20;
+/// A message of fewer bytes has memory of its own: what a line or a file of a few KiB takes malloc finds among what it has.
+pub const MIN_CHUNK_MEMORY: usize = 16 << 10;
 
 // What the server already has (WIRE.md says how the sizes were chosen)
 

@@ -134,18 +134,47 @@ impl Stream {
     ///
     /// # Errors
     /// Those of the socket, timeouts among them: after one of these a later read goes on. What breaks TLS is told in words.
-    pub fn read_into(&self, buffer: &mut Vec<u8>) -> io::Result<usize> {
-        assert!(buffer.capacity() > buffer.len(), "a read has room, or 0 would not be the end");
+    pub fn read_into(&self, buffer: &mut dyn Room) -> io::Result<usize> {
+        assert!(buffer.left() > 0, "a read has room, or 0 would not be the end");
         match &self.tls {
             None => self.receive(buffer, RecvFlags::empty()),
             Some(tls) => tls.read_into(buffer, |buffer, flags| self.receive(buffer, flags)),
         }
     }
 
-    fn receive(&self, buffer: &mut Vec<u8>, flags: RecvFlags) -> io::Result<usize> {
-        let count = rustix::net::recv(&*self.socket, spare_capacity(buffer), flags)?.0;
+    fn receive(&self, buffer: &mut dyn Room, flags: RecvFlags) -> io::Result<usize> {
+        let count = buffer.receive(&self.socket, flags)?;
         self.arrived.fetch_add(count as u64, Relaxed);
         Ok(count)
+    }
+}
+
+/// Memory that bytes are appended to, as far as it has room.
+pub trait Room {
+    /// How many fit.
+    fn left(&self) -> usize;
+
+    /// Appends what `socket` has.
+    ///
+    /// # Errors
+    /// Those of the socket.
+    fn receive(&mut self, socket: &TcpStream, flags: RecvFlags) -> io::Result<usize>;
+
+    /// Appends `bytes`, which fit.
+    fn put(&mut self, bytes: &[u8]);
+}
+
+impl Room for Vec<u8> {
+    fn left(&self) -> usize {
+        self.capacity() - self.len()
+    }
+
+    fn receive(&mut self, socket: &TcpStream, flags: RecvFlags) -> io::Result<usize> {
+        Ok(rustix::net::recv(socket, spare_capacity(self), flags)?.0)
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        self.extend_from_slice(bytes);
     }
 }
 

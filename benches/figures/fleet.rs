@@ -185,7 +185,10 @@ fn after_pulls(server: &Server, home: &TempDir) {
             remove_downloads(server);
         }
         let after = now();
-        println!("    server {:+.0} KiB, agents {:+.0} KiB", after.0 - before.0, after.1 - before.1);
+        let each = |after: f64, before: f64| {
+            format!("{:+.0} KiB, {:+.1} each", after - before, (after - before) / 100.0)
+        };
+        println!("    server {}; agents {}", each(after.0, before.0), each(after.1, before.1));
     }
 }
 

@@ -77,10 +77,10 @@ fn ours(side: Side, bytes: &[u8], piece: usize) -> Taken {
             Ok(None) if rest.is_empty() => break End::Open,
             Ok(None) => {
                 let room = reader.room();
-                assert!(room.capacity() <= MOST.max(READ_BUFFER_BYTES), "{} bytes", room.capacity());
-                let count = (room.capacity() - room.len()).min(rest.len()).min(piece);
+                assert!(room.left() <= MOST.max(READ_BUFFER_BYTES), "{} bytes", room.left());
+                let count = room.left().min(rest.len()).min(piece);
                 assert!(count > 0, "there is room for what must come");
-                room.extend_from_slice(&rest[..count]);
+                room.put(&rest[..count]);
                 rest = &rest[count..];
             }
             Err(error) => break End::Broken(error),

@@ -63,7 +63,7 @@ pub struct Payload {
 }
 
 /// What is before a payload: the frame's header and the message's own, of which ours have at most 300 bytes.
-const HEADROOM: usize = 512;
+pub(super) const HEADROOM: usize = 512;
 
 impl Payload {
     /// Room for `length` bytes.

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use super::{Keeping, Outbox, Pulse, Side};
 use crate::limits;
-use crate::stream::Stream;
+use crate::stream::{Room, Stream};
 
 /// The reading half of a line.
 pub(super) struct ReadHalf {
@@ -139,7 +139,7 @@ impl ReadHalf {
     /// # Errors
     /// `WouldBlock` at the deadline; `TimedOut` for a silent peer, or a message that makes no headway; `InvalidData` for endless fragments; `BrokenPipe`
     /// for a peer that does not read.
-    pub(super) fn read_into(&mut self, buffer: &mut Vec<u8>) -> io::Result<usize> {
+    pub(super) fn read_into(&mut self, buffer: &mut dyn Room) -> io::Result<usize> {
         if self.since_message > 2 * self.keeping.max_message + 4 * limits::READ_BUFFER_BYTES {
             return Err(io::Error::new(io::ErrorKind::InvalidData, "fragments without end"));
         }

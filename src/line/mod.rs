@@ -6,6 +6,7 @@
 //!   silent beats end the line with [`LineEnd::Silent`]. Nothing wakes up in between.
 //! - What is read has bounds: message size, bytes without a message (endless fragments), pings a beat.
 
+mod chunks;
 mod dial;
 mod frame;
 mod half;
@@ -31,6 +32,7 @@ use crate::stream::Stream;
 use half::ReadHalf;
 use reader::{Reader, Whole};
 
+pub use chunks::{Chunks, InUse};
 pub use dial::{DialError, ServerAddress, dial};
 pub use frame::{Payload, Side, binary_frame};
 pub use outbox::{Gone, Outbox};
@@ -140,6 +142,11 @@ impl Line {
         let (outbox, pulse) = (half.outbox.clone(), half.pulse.clone());
         let reader = Reader::new(side, keeping.max_message, tail);
         Line { half, reader, outbox, pulse, control_frames: Rate::new() }
+    }
+
+    /// Has the memory of chunks from there from now on.
+    pub fn use_chunks(&mut self, chunks: Arc<Chunks>) {
+        self.reader.chunks = Some(chunks);
     }
 
     /// Where to write.

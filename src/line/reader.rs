@@ -1,21 +1,24 @@
 //! From the bytes that a peer sends to its messages (RFC 6455, section 5). Pure: who reads asks where they are to go.
 //!
-//! A message is read into memory of its own, of just its size, which leaves with it: what is left for a line
+//! A message is read into memory of its own, of just its size, which leaves with it (a chunk's comes from `chunks.rs`): what is left for a line
 //! that is idle is the small buffer in which frames begin. (tungstenite's own reader, whose parser of headers this is, has one buffer that it
 //! fills with zeros before each read, and that stays as large as the largest message was.)
 //!
 //! Every bound is looked at when a frame's header is here, before its payload has memory.
 
 use std::io::Cursor;
+use std::sync::Arc;
 
 use tungstenite::Error;
 use tungstenite::error::{CapacityError, ProtocolError};
 use tungstenite::protocol::frame::FrameHeader;
 use tungstenite::protocol::frame::coding::{CloseCode, Control, Data, OpCode};
 
+use super::chunks::{Chunk, Chunks};
 use super::frame::{MAX_FRAME_HEADER, apply_mask};
 use super::{Bytes, Side, Utf8Bytes};
 use crate::limits;
+use crate::stream::Room;
 
 /// What has come whole.
 #[derive(Debug)]
@@ -58,22 +61,33 @@ pub struct Reader {
     /// What has come of the next frame: all of a control frame, the header of a data frame.
     buffer: Vec<u8>,
     /// The message that is arriving, in as many frames as its sender likes.
-    message: Option<(Kind, Vec<u8>)>,
+    message: Option<(Kind, Message)>,
     frame: Option<Frame>,
+    /// Where the memory of chunks comes from, if not from malloc.
+    pub(super) chunks: Option<Arc<Chunks>>,
+}
+
+/// The memory of a message.
+#[derive(Debug)]
+enum Message {
+    Own(Vec<u8>),
+    /// One that is one frame.
+    Chunk(Chunk),
 }
 
 impl Reader {
     /// `buffer` are bytes that came behind the handshake.
     pub fn new(side: Side, max_message: usize, buffer: Vec<u8>) -> Reader {
-        Reader { side, max_message, buffer, message: None, frame: None }
+        Reader { side, max_message, buffer, message: None, frame: None, chunks: None }
     }
 
     /// Where the next bytes go, to be appended: as many as there is room for.
-    pub fn room(&mut self) -> &mut Vec<u8> {
+    pub fn room(&mut self) -> &mut dyn Room {
         match (&self.frame, &mut self.message) {
             // Just what is missing, and nothing of what follows. The memory of a message in many frames grows in steps, so
             // that a thousand small ones are not a thousand copies; these come through the buffer.
-            (Some(frame), Some((_, message))) if message.capacity() == frame.end => message,
+            (Some(_), Some((_, Message::Chunk(chunk)))) => chunk,
+            (Some(frame), Some((_, Message::Own(message)))) if message.capacity() == frame.end => message,
             _ => {
                 let missing = limits::READ_BUFFER_BYTES.saturating_sub(self.buffer.len());
                 // Whatever is still to come of a header or a control frame fits.
@@ -143,14 +157,20 @@ impl Reader {
             (Data::Binary, None) => Kind::Binary,
             (Data::Reserved(number), _) => return Err(ProtocolError::UnknownDataFrameType(number).into()),
         };
-        let before = self.message.as_ref().map_or(0, |(_, message)| message.len());
+        let before = self.message.as_mut().map_or(0, |(_, message)| message.bytes().len());
         let size = usize::try_from(length).unwrap_or(usize::MAX).saturating_add(before);
         if size > self.max_message {
             return Err(CapacityError::MessageTooLong { size, max_size: self.max_message }.into());
         }
         match &mut self.message {
-            None => self.message = Some((kind, Vec::with_capacity(size))),
-            Some((_, message)) => message.reserve(size - before),
+            None => {
+                let chunk =
+                    self.chunks.as_ref().filter(|_| header.is_final).and_then(|chunks| chunks.take(size));
+                let own = || Message::Own(Vec::with_capacity(size));
+                self.message = Some((kind, chunk.map_or_else(own, Message::Chunk)));
+            }
+            Some((_, Message::Own(message))) => message.reserve(size - before),
+            Some((_, Message::Chunk(_))) => unreachable!("a chunk is one frame"),
         }
         let (is_final, mask) = (header.is_final, header.mask);
         self.frame = Some(Frame { is_final, mask, start: before, end: size });
@@ -162,18 +182,22 @@ impl Reader {
         let (Some(frame), Some((_, message))) = (&self.frame, &mut self.message) else {
             unreachable!("a frame that arrives is one of a message");
         };
-        let count = self.buffer.len().min(frame.end - message.len());
-        message.extend(self.buffer.drain(..count));
-        let is_whole = message.len() == frame.end;
+        let count = self.buffer.len().min(frame.end - message.bytes().len());
+        message.put(&self.buffer[..count]);
+        self.buffer.drain(..count);
+        let is_whole = message.bytes().len() == frame.end;
         if is_whole {
-            unmask(&mut message[frame.start..], frame.mask);
+            unmask(&mut message.bytes()[frame.start..], frame.mask);
         }
         is_whole
     }
 
     fn finish(&mut self) -> Result<Whole, Error> {
         let (kind, message) = self.message.take().expect("its last frame was just taken");
-        let message = Bytes::from(message);
+        let message = match message {
+            Message::Own(message) => Bytes::from(message),
+            Message::Chunk(chunk) => Bytes::from_owner(chunk),
+        };
         Ok(match kind {
             Kind::Text => Whole::Text(message.try_into()?),
             Kind::Binary => Whole::Binary(message),
@@ -183,7 +207,28 @@ impl Reader {
     /// Memory that is held, in bytes.
     #[cfg(test)]
     pub(super) fn held(&self) -> usize {
-        self.buffer.capacity() + self.message.as_ref().map_or(0, |(_, message)| message.capacity())
+        let message = match &self.message {
+            Some((_, Message::Own(message))) => message.capacity(),
+            Some((_, Message::Chunk(chunk))) => chunk.as_ref().len(),
+            None => 0,
+        };
+        self.buffer.capacity() + message
+    }
+}
+
+impl Message {
+    fn bytes(&mut self) -> &mut [u8] {
+        match self {
+            Message::Own(message) => message,
+            Message::Chunk(chunk) => chunk.bytes(),
+        }
+    }
+
+    fn put(&mut self, bytes: &[u8]) {
+        match self {
+            Message::Own(message) => message.put(bytes),
+            Message::Chunk(chunk) => chunk.put(bytes),
+        }
     }
 }
 

@@ -40,7 +40,7 @@ use crate::compression;
 use crate::door::listener::Admission;
 use crate::hub::{Action, Hub, Now};
 use crate::limits;
-use crate::line::{Outbox, Pulse};
+use crate::line::{Chunks, Outbox, Pulse};
 use crate::lock::lock;
 use crate::names::{ClientId, RequestId};
 use crate::protocol::{Dialect, ToAgent, ZSTD, to_text};
@@ -72,6 +72,8 @@ struct Server {
     saving: Saving,
     /// Transfers that are asked for, one by one.
     orders: Sender<(Wish, Request)>,
+    /// Memory of chunks that come.
+    chunks: Arc<Chunks>,
     /// What was refused.
     refused: Refused,
     /// Requests with a key that are with the control plane.

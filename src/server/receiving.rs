@@ -141,7 +141,9 @@ impl<'s> Session<'s> {
         let (client, outbox, pulse) =
             (self.client.clone(), self.line.outbox().clone(), self.line.pulse().clone());
         let untold = Cell::default();
-        let writer = Writer { server, client, id, attempt, size, pieces, stop, outbox, pulse, untold };
+        let _chunks = server.chunks.in_use();
+        let writer =
+            Writer { server, client, id, attempt, size, pieces, stop, outbox, pulse, untold, _chunks };
         let name = format!("write {}", self.client);
         match threads::spawn_scoped(scope, name, limits::SMALL_STACK, move || writer.run(part)) {
             Ok(_joined_by_the_scope) => {

@@ -27,6 +27,7 @@ use crate::door::{head, reply};
 use crate::exit::Exit;
 use crate::hub::{Config, Hub};
 use crate::limits;
+use crate::line::Chunks;
 use crate::program;
 use crate::settings::ServerSettings;
 use crate::signals;
@@ -246,6 +247,7 @@ impl Server {
             acting: 0,
             next_look: None,
         };
+        let chunks = Arc::new(Chunks::new(settings.chunk_size.unwrap_or(limits::CHUNK_BYTES)));
         Server {
             settings,
             gate,
@@ -258,6 +260,7 @@ impl Server {
             saving: Saving::default(),
             threads: Arc::default(),
             orders,
+            chunks,
             refused: Refused::default(),
             relays: Admission::new(room.relays),
             probes: Admission::new(limits::MAX_PROBES),

@@ -114,7 +114,8 @@ fn open<'s>(
     make_way(server, &client, peer)?;
     let keeping = Keeping { beat: server.settings.heartbeat, max_message: server.max_message() };
     let gone = |error: std::io::Error| No::new(400, "bad request", error.to_string());
-    let line = Line::accepted(socket.clone(), head.tail, keeping).map_err(gone)?;
+    let mut line = Line::accepted(socket.clone(), head.tail, keeping).map_err(gone)?;
+    line.use_chunks(server.chunks.clone());
     let generation = enter(server, &client, peer, &line, &key, &response, socket)?;
     match socket.protection() {
         Some(tls) => log::info!("{client} connected address={peer} tls={tls}"),

@@ -15,7 +15,7 @@ use crate::blocks::{BlockHash, write_hashes};
 use crate::compression::Decompressor;
 use crate::hub::Begun;
 use crate::limits;
-use crate::line::{Bytes, Outbox, Pulse};
+use crate::line::{Bytes, InUse, Outbox, Pulse};
 use crate::names::{ClientId, RequestId, Sha256Hash};
 use crate::protocol::{HashesHeader, HashesOf, ToAgent, pack_head, to_text};
 use crate::spool::{KeepError, Part, SpoolError};
@@ -56,6 +56,8 @@ pub(super) struct Writer<'s> {
     pub(super) outbox: Arc<Outbox>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) untold: Cell<Covered>,
+    /// Chunks have memory for as long as this is here.
+    pub(super) _chunks: InUse,
 }
 
 /// What has come, and the hub has not been told of.

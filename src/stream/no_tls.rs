@@ -9,7 +9,7 @@ use std::time::Instant;
 
 use rustix::net::RecvFlags;
 
-use super::Stream;
+use super::{Room, Stream};
 
 /// Whether this build can do TLS.
 pub const IS_BUILT_IN: bool = false;
@@ -44,7 +44,7 @@ impl Session {
 
     pub(super) fn read_into(
         &self,
-        _: &mut Vec<u8>,
+        _: &mut dyn Room,
         _: impl Fn(&mut Vec<u8>, RecvFlags) -> io::Result<usize>,
     ) -> io::Result<usize> {
         match self.0 {}

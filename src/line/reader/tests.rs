@@ -15,16 +15,20 @@ fn raw(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// What comes out when `bytes` arrive, at most `piece` at a time and never more than there is room for; and the reader.
 fn read(side: Side, bytes: &[u8], piece: usize) -> (Result<Vec<String>, String>, Reader) {
-    let (mut reader, mut rest, mut found) = (Reader::new(side, MOST, Vec::new()), bytes, Vec::new());
+    read_by(Reader::new(side, MOST, Vec::new()), bytes, piece)
+}
+
+fn read_by(mut reader: Reader, bytes: &[u8], piece: usize) -> (Result<Vec<String>, String>, Reader) {
+    let (mut rest, mut found) = (bytes, Vec::new());
     loop {
         match reader.next_whole() {
             Ok(Some(whole)) => found.push(told(&whole)),
             Ok(None) if rest.is_empty() => return (Ok(found), reader),
             Ok(None) => {
                 let room = reader.room();
-                let count = (room.capacity() - room.len()).min(rest.len()).min(piece);
+                let count = room.left().min(rest.len()).min(piece);
                 assert!(count > 0, "no room");
-                room.extend_from_slice(&rest[..count]);
+                room.put(&rest[..count]);
                 rest = &rest[count..];
             }
             Err(error) => return (Err(error.to_string()), reader),
@@ -90,6 +94,32 @@ fn a_message_in_frames_is_put_together_and_control_frames_may_come_between() {
         assert_eq!(found.unwrap(), expected);
         assert!(reader.held() <= limits::READ_BUFFER_BYTES, "{} bytes are kept", reader.held());
     }
+}
+
+#[test]
+fn chunks_have_their_memory_from_elsewhere_and_other_messages_have_not() {
+    let chunks = Arc::new(Chunks::new(64 << 10));
+    let running = chunks.in_use();
+    let (mut bytes, mut expected) = (Vec::new(), Vec::new());
+    for length in [16_383, 16_384, 65_700, 20_000, 69_632, 69_633, 70_000] {
+        let payload: Vec<u8> = (0..length).map(|i| (i / 7) as u8).collect();
+        bytes.extend(raw(0x82, &payload));
+        bytes.extend(raw(0x89, b"ping"));
+        bytes.extend(raw(0x02, &payload)); // in two frames
+        bytes.extend(raw(0x80, b""));
+        let binary = told(&Whole::Binary(payload.into()));
+        expected.extend([binary.clone(), told(&Whole::Ping(b"ping".to_vec())), binary]);
+    }
+    for piece in [1, 1000, 4096, usize::MAX] {
+        let mut reader = Reader::new(Side::Server, MOST, Vec::new());
+        reader.chunks = Some(chunks.clone());
+        let (found, reader) = read_by(reader, &bytes, piece);
+        assert_eq!(found.unwrap(), expected, "pieces of {piece}");
+        assert!(reader.held() <= limits::READ_BUFFER_BYTES, "{} bytes are kept", reader.held());
+        assert_eq!(chunks.returned(), 1, "one at a time, and given back");
+    }
+    drop(running);
+    assert_eq!(chunks.returned(), 0);
 }
 
 #[test]

@@ -19,7 +19,7 @@ use rustix::net::RecvFlags;
 use rustls::crypto::{CryptoProvider, ring};
 use rustls::{Connection, ProtocolVersion};
 
-use super::Stream;
+use super::{Room, Stream};
 use crate::limits;
 use crate::lock::lock;
 use crate::names::printable;
@@ -93,7 +93,7 @@ impl Session {
     /// middle of a record, so that whoever has a deadline looks at it.
     pub(super) fn read_into(
         &self,
-        out: &mut Vec<u8>,
+        out: &mut dyn Room,
         receive: impl Fn(&mut Vec<u8>, RecvFlags) -> io::Result<usize>,
     ) -> io::Result<usize> {
         let mut unread = lock(&self.unread);
@@ -117,7 +117,7 @@ impl Session {
     }
 
     /// The socket has ended: so has TLS, if the peer said so.
-    fn end(&self, out: &mut Vec<u8>) -> io::Result<usize> {
+    fn end(&self, out: &mut dyn Room) -> io::Result<usize> {
         let mut connection = lock(&self.connection);
         connection.read_tls(&mut io::empty())?;
         match take_opened(&mut connection, out) {
@@ -130,13 +130,13 @@ impl Session {
     }
 
     /// Deciphers what is unread into `out`, until that is full or nothing is left to decipher. `None` when that gave nothing.
-    fn open(&self, unread: &mut Unread, out: &mut Vec<u8>) -> io::Result<Option<usize>> {
+    fn open(&self, unread: &mut Unread, out: &mut dyn Room) -> io::Result<Option<usize>> {
         let mut connection = lock(&self.connection);
-        let (mut rest, before) = (&unread.bytes[unread.start..], out.len());
+        let (mut rest, before) = (&unread.bytes[unread.start..], out.left());
         let opened = loop {
             match take_opened(&mut connection, out) {
                 Ok(0) => break Ok(Some(0)), // in order
-                Ok(_) if out.len() == out.capacity() => break Ok(None),
+                Ok(_) if out.left() == 0 => break Ok(None),
                 Ok(_) => continue,
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => break Err(error),
@@ -155,7 +155,7 @@ impl Session {
         if rest.is_empty() {
             *unread = Unread::default(); // an idle connection keeps no buffer
         }
-        let count = out.len() - before;
+        let count = before - out.left();
         if count == 0 {
             return opened;
         }
@@ -165,11 +165,11 @@ impl Session {
 }
 
 /// Appends deciphered bytes to `out`, as far as that has room. 0 when the peer has ended TLS; `WouldBlock` when there are none.
-fn take_opened(connection: &mut Connection, out: &mut Vec<u8>) -> io::Result<usize> {
+fn take_opened(connection: &mut Connection, out: &mut dyn Room) -> io::Result<usize> {
     let mut reader = connection.reader();
     let opened = reader.fill_buf()?;
-    let count = opened.len().min(out.capacity() - out.len());
-    out.extend_from_slice(&opened[..count]);
+    let count = opened.len().min(out.left());
+    out.put(&opened[..count]);
     reader.consume(count);
     Ok(count)
 }
