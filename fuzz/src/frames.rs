@@ -1,15 +1,23 @@
 //! What a peer sends on a line, frame by frame, beside a second reader: tungstenite's own.
 
 use std::io::{self, Read, Write};
+use std::sync::{Arc, LazyLock};
 
 use towline::limits::READ_BUFFER_BYTES;
-use towline::line::Side;
 use towline::line::reader::{Reader, Whole};
+use towline::line::{Chunks, InUse, Side};
 use tungstenite::protocol::{Role, WebSocketConfig};
 use tungstenite::{Bytes, Error, Message, WebSocket};
 
 /// The largest message: more than the buffer in which frames begin.
 const MOST: usize = 5000;
+
+/// Memory of chunks, for all but the shortest messages, as while a transfer runs.
+static CHUNKS: LazyLock<(Arc<Chunks>, InUse)> = LazyLock::new(|| {
+    let chunks = Arc::new(Chunks::new(200, MOST));
+    let in_use = chunks.in_use();
+    (chunks, in_use)
+});
 
 /// What came out before the end, and the end.
 #[derive(Debug)]
@@ -35,8 +43,10 @@ enum End {
 pub fn run(data: &[u8]) {
     let Some((first, bytes)) = data.split_first() else { return };
     let side = if first & 1 == 0 { Side::Server } else { Side::Agent };
-    let ours = ours(side, bytes, usize::MAX);
-    let in_pieces = self::ours(side, bytes, usize::from(first >> 1).max(1));
+    let ours = ours(Reader::new(side, MOST, Vec::new()), bytes, usize::MAX);
+    let mut in_chunks = Reader::new(side, MOST, Vec::new());
+    in_chunks.use_chunks(CHUNKS.0.clone());
+    let in_pieces = self::ours(in_chunks, bytes, usize::from(first >> 1).max(1));
     assert_eq!(ours.messages, in_pieces.messages, "however they arrive");
     assert_eq!(told(&ours.end), told(&in_pieces.end), "however they arrive");
 
@@ -64,8 +74,8 @@ fn told(end: &End) -> String {
     }
 }
 
-fn ours(side: Side, bytes: &[u8], piece: usize) -> Taken {
-    let (mut reader, mut rest, mut messages) = (Reader::new(side, MOST, Vec::new()), bytes, Vec::new());
+fn ours(mut reader: Reader, bytes: &[u8], piece: usize) -> Taken {
+    let (mut rest, mut messages) = (bytes, Vec::new());
     let end = loop {
         match reader.next_whole() {
             Ok(Some(whole)) => {

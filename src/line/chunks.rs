@@ -7,6 +7,7 @@
 
 use std::io;
 use std::net::TcpStream;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard};
 
 use bytes::BytesMut;
@@ -19,8 +20,12 @@ use crate::stream::Room;
 /// The memory; see the module.
 #[derive(Debug)]
 pub struct Chunks {
-    /// Of the longest message that has its memory from here.
+    /// The shortest message that has its memory from here.
+    shortest: usize,
+    /// The longest; so much each has.
     length: usize,
+    /// Counts how often no transfer ran any more: what was cut before that does not come back.
+    age: AtomicU64,
     free: Mutex<Free>,
 }
 
@@ -44,14 +49,15 @@ pub(super) struct Chunk {
     memory: BytesMut,
     filled: usize,
     length: usize,
+    age: u64,
     chunks: Arc<Chunks>,
 }
 
 impl Chunks {
-    /// For messages with a chunk of so many bytes.
-    pub fn new(chunk: usize) -> Chunks {
-        let page = limits::PAGE_BYTES;
-        Chunks { length: (chunk + super::frame::HEADROOM).next_multiple_of(page), free: Mutex::default() }
+    /// For messages with a chunk of up to so many bytes, from `shortest` on.
+    pub fn new(shortest: usize, chunk: usize) -> Chunks {
+        let length = (chunk + super::frame::HEADROOM).next_multiple_of(limits::PAGE_BYTES);
+        Chunks { shortest, length, age: AtomicU64::default(), free: Mutex::default() }
     }
 
     /// A transfer begins.
@@ -63,7 +69,7 @@ impl Chunks {
     /// Memory for a message of `length` bytes; `None` for one that is too long or so short that it is better off elsewhere, and when no
     /// transfer is running.
     pub(super) fn take(self: &Arc<Self>, length: usize) -> Option<Chunk> {
-        if !(limits::MIN_CHUNK_MEMORY..=self.length).contains(&length) {
+        if !(self.shortest..=self.length).contains(&length) {
             return None;
         }
         let mut free = self.free();
@@ -77,7 +83,8 @@ impl Chunks {
             }
             free.fresh.split_to(self.length)
         });
-        Some(Chunk { memory, filled: 0, length, chunks: self.clone() })
+        let age = self.age.load(Relaxed);
+        Some(Chunk { memory, filled: 0, length, age, chunks: self.clone() })
     }
 
     /// How many wait to be used again.
@@ -95,15 +102,24 @@ impl Drop for InUse {
     fn drop(&mut self) {
         let mut free = self.0.free();
         free.users -= 1;
-        if free.users == 0 {
-            (free.back, free.fresh) = (Vec::new(), BytesMut::new());
+        if free.users > 0 {
+            return;
         }
+        self.0.age.fetch_add(1, Relaxed);
+        let memory = (std::mem::take(&mut free.back), std::mem::take(&mut free.fresh));
+        drop(free); // nobody waits while the system takes it back
+        drop(memory);
     }
 }
 
 impl Chunk {
     pub(super) fn bytes(&mut self) -> &mut [u8] {
         &mut self.memory[..self.filled]
+    }
+
+    /// Whether it is cut from what is to go back to the system, and keeps that from it.
+    pub(super) fn is_of_the_past(&self) -> bool {
+        self.age != self.chunks.age.load(Relaxed)
     }
 }
 
@@ -116,7 +132,7 @@ impl AsRef<[u8]> for Chunk {
 impl Drop for Chunk {
     fn drop(&mut self) {
         let mut free = self.chunks.free();
-        if free.users > 0 {
+        if !self.is_of_the_past() {
             free.back.push(std::mem::take(&mut self.memory));
         }
     }
@@ -157,7 +173,7 @@ mod tests {
 
     #[test]
     fn what_comes_back_is_used_again_while_a_transfer_runs_and_is_gone_afterwards() {
-        let chunks = Arc::new(Chunks::new(64 << 10));
+        let chunks = Arc::new(Chunks::new(16 << 10, 64 << 10));
         assert!(chunks.take(64 << 10).is_none(), "nothing runs");
         let (first, second) = (chunks.in_use(), chunks.in_use());
         let chunk = filled(&chunks, 65_700);
@@ -170,23 +186,27 @@ mod tests {
         drop(again);
         assert_eq!(chunks.returned(), 1);
         drop(second);
+        assert!(other.is_of_the_past());
+        let third = chunks.in_use();
         drop(other);
+        assert_eq!(chunks.returned(), 0, "what was cut before does not come back");
+        drop(third);
         let free = chunks.free();
         assert_eq!((free.back.capacity(), free.fresh.capacity(), free.users), (0, 0, 0));
     }
 
     #[test]
     fn messages_that_have_their_memory_elsewhere() {
-        let chunks = Arc::new(Chunks::new(64 << 10));
+        let chunks = Arc::new(Chunks::new(16 << 10, 64 << 10));
         let _running = chunks.in_use();
-        for length in [0, limits::MIN_CHUNK_MEMORY - 1, 69_633, 1 << 20, usize::MAX] {
+        for length in [0, (16 << 10) - 1, 69_633, 1 << 20, usize::MAX] {
             assert!(chunks.take(length).is_none(), "{length}");
         }
     }
 
     #[test]
     fn when_a_slab_is_used_up_there_is_another() {
-        let chunks = Arc::new(Chunks::new(limits::MAX_CHUNK_BYTES));
+        let chunks = Arc::new(Chunks::new(1, limits::MAX_CHUNK_BYTES));
         let _running = chunks.in_use();
         let all: Vec<_> = (0..20).map(|_| chunks.take(limits::MAX_CHUNK_BYTES).unwrap()).collect();
         drop(all);

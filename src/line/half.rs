@@ -131,9 +131,7 @@ impl ReadHalf {
         }
         (self.keeping.beat * limits::SILENT_BEATS).saturating_sub(silence)
     }
-}
 
-impl ReadHalf {
     /// Appends what is there to `buffer`, as far as that has room; waits for it. 0 is the end.
     ///
     /// # Errors

@@ -146,7 +146,7 @@ impl Line {
 
     /// Has the memory of chunks from there from now on.
     pub fn use_chunks(&mut self, chunks: Arc<Chunks>) {
-        self.reader.chunks = Some(chunks);
+        self.reader.use_chunks(chunks);
     }
 
     /// Where to write.

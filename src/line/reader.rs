@@ -64,7 +64,7 @@ pub struct Reader {
     message: Option<(Kind, Message)>,
     frame: Option<Frame>,
     /// Where the memory of chunks comes from, if not from malloc.
-    pub(super) chunks: Option<Arc<Chunks>>,
+    chunks: Option<Arc<Chunks>>,
 }
 
 /// The memory of a message.
@@ -81,8 +81,16 @@ impl Reader {
         Reader { side, max_message, buffer, message: None, frame: None, chunks: None }
     }
 
+    /// Has the memory of chunks from there from now on.
+    pub fn use_chunks(&mut self, chunks: Arc<Chunks>) {
+        self.chunks = Some(chunks);
+    }
+
     /// Where the next bytes go, to be appended: as many as there is room for.
     pub fn room(&mut self) -> &mut dyn Room {
+        if let (Some(frame), Some((_, message))) = (&self.frame, &mut self.message) {
+            message.leave_the_past(frame.end);
+        }
         match (&self.frame, &mut self.message) {
             // Just what is missing, and nothing of what follows. The memory of a message in many frames grows in steps, so
             // that a thousand small ones are not a thousand copies; these come through the buffer.
@@ -221,6 +229,17 @@ impl Message {
         match self {
             Message::Own(message) => message,
             Message::Chunk(chunk) => chunk.bytes(),
+        }
+    }
+
+    /// Goes on in memory of its own, of `length` bytes, where its chunk's has to go back: one that comes slowly would keep a whole slab.
+    fn leave_the_past(&mut self, length: usize) {
+        if let Message::Chunk(chunk) = self
+            && chunk.is_of_the_past()
+        {
+            let mut own = Vec::with_capacity(length);
+            own.extend_from_slice(chunk.as_ref());
+            *self = Message::Own(own);
         }
     }
 

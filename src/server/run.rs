@@ -247,7 +247,10 @@ impl Server {
             acting: 0,
             next_look: None,
         };
-        let chunks = Arc::new(Chunks::new(settings.chunk_size.unwrap_or(limits::CHUNK_BYTES)));
+        let chunks = Arc::new(Chunks::new(
+            limits::MIN_CHUNK_MEMORY,
+            settings.chunk_size.unwrap_or(limits::CHUNK_BYTES),
+        ));
         Server {
             settings,
             gate,

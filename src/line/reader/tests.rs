@@ -98,7 +98,7 @@ fn a_message_in_frames_is_put_together_and_control_frames_may_come_between() {
 
 #[test]
 fn chunks_have_their_memory_from_elsewhere_and_other_messages_have_not() {
-    let chunks = Arc::new(Chunks::new(64 << 10));
+    let chunks = Arc::new(Chunks::new(16 << 10, 64 << 10));
     let running = chunks.in_use();
     let (mut bytes, mut expected) = (Vec::new(), Vec::new());
     for length in [16_383, 16_384, 65_700, 20_000, 69_632, 69_633, 70_000] {
@@ -112,7 +112,7 @@ fn chunks_have_their_memory_from_elsewhere_and_other_messages_have_not() {
     }
     for piece in [1, 1000, 4096, usize::MAX] {
         let mut reader = Reader::new(Side::Server, MOST, Vec::new());
-        reader.chunks = Some(chunks.clone());
+        reader.use_chunks(chunks.clone());
         let (found, reader) = read_by(reader, &bytes, piece);
         assert_eq!(found.unwrap(), expected, "pieces of {piece}");
         assert!(reader.held() <= limits::READ_BUFFER_BYTES, "{} bytes are kept", reader.held());
@@ -120,6 +120,25 @@ fn chunks_have_their_memory_from_elsewhere_and_other_messages_have_not() {
     }
     drop(running);
     assert_eq!(chunks.returned(), 0);
+}
+
+#[test]
+fn a_message_that_comes_slowly_does_not_keep_the_slab() {
+    let chunks = Arc::new(Chunks::new(16 << 10, 64 << 10));
+    let running = chunks.in_use();
+    let payload: Vec<u8> = (0..50_000).map(|i| (i / 7) as u8).collect();
+    let bytes = raw(0x82, &payload);
+    let mut reader = Reader::new(Side::Server, MOST, Vec::new());
+    reader.use_chunks(chunks.clone());
+    for piece in bytes[..30_000].chunks(1000) {
+        assert!(reader.next_whole().unwrap().is_none());
+        reader.room().put(piece);
+    }
+    drop(running);
+    let _another = chunks.in_use();
+    let (found, _) = read_by(reader, &bytes[30_000..], 1000);
+    assert_eq!(found.unwrap(), [told(&Whole::Binary(payload.into()))]);
+    assert_eq!(chunks.returned(), 0, "it went on elsewhere");
 }
 
 #[test]
