@@ -6,7 +6,8 @@ use std::path::Path;
 use std::thread;
 
 use super::error::{Doing, at};
-use super::{PART, RECORD, Spool, open_plainly};
+use super::saving::NEW;
+use super::{PART, RECORD, Spool, open_plainly, remove_if_there};
 use crate::hash::hash_all;
 use crate::limits;
 use crate::names::RequestId;
@@ -92,12 +93,18 @@ impl Spool {
     fn take_up(&self, id: RequestId) -> Option<Recovered> {
         let text = match read_record(&self.folder(id).join(RECORD)) {
             Ok(text) => Ok(text),
-            // Nothing was accepted whose record was not written: a kill came before it, or while it was being forgotten.
-            Err(_) if fs::remove_dir(self.folder(id)).is_ok() => return None,
+            // Nothing was accepted whose record had no name: a kill came before that, or while it was being forgotten.
+            Err(error) if error.kind() == io::ErrorKind::NotFound && self.remove_empty(id) => return None,
             Err(error) => Err(format!("{RECORD}: {error}")),
         };
         let recovered = text.and_then(|text| self.recover_one(id, &text));
         recovered.inspect_err(|why| self.set_aside(id, why)).ok()
+    }
+
+    /// Removes the folder of a transfer that holds no more than a record on its way.
+    fn remove_empty(&self, id: RequestId) -> bool {
+        let folder = self.folder(id);
+        remove_if_there(&folder.join(NEW)).is_ok() && fs::remove_dir(folder).is_ok()
     }
 
     fn recover_one(&self, id: RequestId, text: &[u8]) -> Result<Recovered, String> {
@@ -158,4 +165,24 @@ fn read_record(path: &Path) -> io::Result<Vec<u8>> {
     }
     file.take(limits::MAX_RECORD_BYTES).read_to_end(&mut text)?;
     Ok(text)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kill_before_the_first_record_has_its_name_leaves_nothing() {
+        let dir = std::env::temp_dir().join(format!("towline-recovery-{}", std::process::id()));
+        let spool = Spool::open(&dir).unwrap();
+        let id = "5207f011-b9cf-4128-9058-5196a78c5f81";
+        let folder = spool.state_dir().join(id);
+        fs::create_dir(&folder).unwrap();
+        fs::write(folder.join(NEW), "{ \"half\":").unwrap();
+        assert!(spool.recover().is_empty());
+        let left: Vec<_> =
+            fs::read_dir(spool.state_dir()).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+        assert!(!left.iter().any(|name| name.to_string_lossy().contains(id)), "{left:?}");
+        fs::remove_dir_all(dir).unwrap();
+    }
 }
