@@ -10,6 +10,7 @@ use std::sync::{Condvar, Mutex, PoisonError};
 use super::Server;
 use super::replies::Answer;
 use crate::limits;
+use crate::lock::lock;
 use crate::names::RequestId;
 use crate::record::Record;
 use crate::spool::{Part, SpoolError};
@@ -89,7 +90,7 @@ pub(super) struct Turn<'s> {
 impl Saving {
     /// Waits until nobody is at any of `ids`, each of which is there once. Who has a turn takes no other one.
     pub(super) fn turn<'s>(&'s self, ids: &'s [RequestId]) -> Turn<'s> {
-        let mut busy = self.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = lock(&self.busy);
         while ids.iter().any(|id| busy.ids.contains(id)) {
             busy.waiting += 1;
             busy = self.freed.wait(busy).unwrap_or_else(PoisonError::into_inner);
@@ -102,7 +103,7 @@ impl Saving {
 
 impl Drop for Turn<'_> {
     fn drop(&mut self) {
-        let mut busy = self.saving.busy.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut busy = lock(&self.saving.busy);
         self.ids.iter().for_each(|id| {
             busy.ids.remove(id);
         });

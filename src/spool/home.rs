@@ -9,12 +9,14 @@ use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 
 use rustix::fs::OFlags;
 
 use super::error::{Doing, SpoolError, at};
 use super::syncs::{Syncs, sync_whole, syncs_whole};
+use crate::folder;
+use crate::lock::lock;
 
 /// Towline's own folder in `UPLOAD_DIR`.
 pub const STATE_FOLDER: &str = ".towline";
@@ -26,7 +28,7 @@ pub(super) struct Home {
     upload_dir: PathBuf,
     state_dir: PathBuf,
     /// The lock that we hold; nothing while the folders can't be had. Held for a look at the disk, and to make them anew.
-    lock: Mutex<Option<Lock>>,
+    held: Mutex<Option<Lock>>,
     made_anew: AtomicBool,
 }
 
@@ -51,7 +53,7 @@ impl Home {
         let upload_dir = std::path::absolute(upload_dir).map_err(at(Doing::Take, upload_dir))?;
         let state_dir = upload_dir.join(STATE_FOLDER);
         let lock = take(&upload_dir, &state_dir)?;
-        Ok(Home { upload_dir, state_dir, lock: Mutex::new(Some(lock)), made_anew: AtomicBool::new(false) })
+        Ok(Home { upload_dir, state_dir, held: Mutex::new(Some(lock)), made_anew: AtomicBool::new(false) })
     }
 
     pub(super) fn upload_dir(&self) -> &Path {
@@ -67,13 +69,13 @@ impl Home {
     /// # Errors
     /// When they can't be made, or another server has taken them meanwhile.
     pub(super) fn check(&self) -> Result<(), SpoolError> {
-        let mut lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut held = lock(&self.held);
         let there = fs::symlink_metadata(self.state_dir.join(LOCK));
-        if lock.as_ref().zip(there.ok()).is_some_and(|(lock, there)| lock.is_on(&there)) {
+        if held.as_ref().zip(there.ok()).is_some_and(|(lock, there)| lock.is_on(&there)) {
             return Ok(());
         }
-        *lock = None; // first: it may be in the way of the new one, on a file system that numbers its files anew
-        *lock = Some(take(&self.upload_dir, &self.state_dir)?);
+        *held = None; // first: it may be in the way of the new one, on a file system that numbers its files anew
+        *held = Some(take(&self.upload_dir, &self.state_dir)?);
         // Also when there was a lock already, of another server or on a disk that had been away: what we have saved
         // meanwhile is not there.
         log::warn!("{} is made anew: it had gone, or is another one", self.state_dir.display());
@@ -83,10 +85,9 @@ impl Home {
 
     /// When this returns, these files and folders in them have been synced, or not, each.
     pub(super) fn settle(&self, files: &[&File]) -> Vec<io::Result<()>> {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        let held =
-            lock.as_ref().map(|lock| (lock.syncs.clone(), lock.file.clone(), lock.device, lock.syncs_whole));
-        drop(lock);
+        let held = lock(&self.held)
+            .as_ref()
+            .map(|lock| (lock.syncs.clone(), lock.file.clone(), lock.device, lock.syncs_whole));
         let Some((syncs, lock, device, syncs_whole)) = held else {
             return files.iter().map(|file| file.sync_all()).collect();
         };
@@ -101,8 +102,7 @@ impl Home {
 
     /// Syncs all that is on their file system; false when that can't be relied on.
     pub(super) fn sync_all_of_it(&self) -> bool {
-        let lock = self.lock.lock().unwrap_or_else(PoisonError::into_inner);
-        lock.as_ref().is_some_and(|lock| lock.syncs_whole && sync_whole(&lock.file).is_ok())
+        lock(&self.held).as_ref().is_some_and(|lock| lock.syncs_whole && sync_whole(&lock.file).is_ok())
     }
 
     /// Whether the folders have been made anew since this was last asked: what we had in them is gone.
@@ -138,15 +138,10 @@ fn take(upload_dir: &Path, state_dir: &Path) -> Result<Lock, SpoolError> {
         })
     })?;
     let metadata = file.metadata().map_err(at(Doing::Read, &path))?;
-    sync_folder(upload_dir)?;
+    folder::sync(upload_dir).map_err(at(Doing::SyncFolder, upload_dir))?;
     let syncs_whole = syncs_whole(&file);
     let (device, inode, syncs) = (metadata.dev(), metadata.ino(), Arc::default());
     Ok(Lock { file: Arc::new(file), device, inode, syncs_whole, syncs })
-}
-
-/// When this returns, what has been made, renamed and removed in a folder survives a power cut.
-pub(super) fn sync_folder(path: &Path) -> Result<(), SpoolError> {
-    File::open(path).and_then(|folder| folder.sync_all()).map_err(at(Doing::SyncFolder, path))
 }
 
 #[cfg(test)]

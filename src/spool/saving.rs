@@ -15,10 +15,11 @@ use std::collections::HashMap;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Mutex, MutexGuard};
 
 use super::error::{Doing, at};
 use super::{PART, Part, RECORD, Spool, SpoolError, remove_if_there};
+use crate::lock::lock;
 use crate::names::RequestId;
 use crate::record::Record;
 
@@ -36,7 +37,7 @@ impl Ready {
     }
 
     fn lock(&self) -> MutexGuard<'_, HashMap<RequestId, Record>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.0)
     }
 }
 
@@ -124,7 +125,12 @@ impl Spool {
     fn write_fresh(&self, entry: &Record) -> Result<Fresh, SpoolError> {
         let id = entry.transfer.request_id;
         let folder = self.folder(id);
-        let is_first = fs::symlink_metadata(folder.join(RECORD)).is_err();
+        let record = folder.join(RECORD);
+        let is_first = match fs::symlink_metadata(&record) {
+            Ok(_) => false,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => true,
+            Err(error) => return Err(at(Doing::Read, &record)(error)),
+        };
         if is_first {
             self.make_folder(id)?;
         } else {
@@ -197,7 +203,7 @@ impl Spool {
     }
 }
 
-const NEW: &str = "record.json.new";
+pub(super) const NEW: &str = "record.json.new";
 
 /// What was not saved is out of the way, on a disk that takes even that; the next save writes over it.
 fn give_up(folder: &Path, error: io::Error) -> SpoolError {

@@ -14,6 +14,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Instant;
 
 use crate::limits;
+use crate::lock::lock;
 
 /// Who waits for a sync, and who is at it.
 #[derive(Debug, Default)]
@@ -119,7 +120,7 @@ impl Syncs {
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.state)
     }
 }
 
