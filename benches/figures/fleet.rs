@@ -13,7 +13,7 @@ use super::support::wait::{pause, within};
 use super::tls::Identity;
 
 const AGENTS: usize = 10_000;
-/// Agents with larger files, beside them.
+/// Agents with larger files, on a server of their own.
 const LARGE: usize = 300;
 /// How long their heartbeats are watched: two beats of 15 s.
 const IDLE: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ pub fn run() {
     empty.print(&server, &swarm, count);
     pulls(&server, count);
     heartbeats(&server, &swarm);
-    after_pulls(&server, &home);
+    after_pulls();
     for (time, word) in [(2, "kill -9"), (3, "SIGTERM")] {
         server = restarted(server, &swarm, word, time, count, &[]);
     }
@@ -56,7 +56,7 @@ pub fn run_secure() {
 /// As many agents as open files allow.
 fn fleet() -> usize {
     let most = getrlimit(Resource::Nofile).maximum.unwrap_or(u64::MAX);
-    let count = AGENTS.min(usize::try_from(most / 20 * 11).unwrap_or(AGENTS).saturating_sub(LARGE));
+    let count = AGENTS.min(usize::try_from(most / 20 * 11).unwrap_or(AGENTS));
     if count < AGENTS {
         println!("  {count} agents instead of {AGENTS}: a process may have {most} open files (ulimit -Hn)");
     }
@@ -172,12 +172,15 @@ fn pull(server: &Server, name: &str) {
 }
 
 /// What a line that was pulled from keeps. The allocator keeps what the first few needed, for all of them.
-fn after_pulls(server: &Server, home: &TempDir) {
-    let large = swarm(server, LARGE, "large-", "10M", home, &[]);
+fn after_pulls() {
+    let (server, home) = (&Server::start(SETTINGS), TempDir::new());
+    let large = swarm(server, LARGE, "large-", "10M", &home, &[]);
     complete(&large, LARGE, 1);
     server.lists_agent(&format!("large-{LARGE:03}"));
     let now = || (server.program.status("VmRSS") as f64, large.status("VmRSS") as f64);
-    println!("  pulls of 10 MB from {LARGE} more, one after the other: what is resident after each hundred");
+    println!(
+        "  pulls of 10 MB from {LARGE} clients of another server, one after the other: what is resident after each hundred"
+    );
     for hundred in 0..LARGE / 100 {
         let before = now();
         for number in 1..=100 {

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::Path;
+use std::process::Command;
 use std::thread;
 use std::time::{Duration, Instant};
 
@@ -95,6 +96,9 @@ pub fn records() {
     for count in [1, 1000, 10_000, 100_000] {
         let home = TempDir::new();
         let rare = make_records(&home.join("downloads/.towline"), count);
+        // As those of a server are: synced.
+        let synced = Command::new("sync").arg("-f").arg(&*home).status().expect("coreutils");
+        assert!(synced.success());
         let started = Instant::now();
         let server = Server::start_in(home, &[("LOG_LEVEL", "error"), ("KEEP_TRANSFERS", "200000")]);
         let start = started.elapsed().as_secs_f64();
