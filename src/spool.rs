@@ -4,6 +4,7 @@
 //! UPLOAD_DIR/<download>                      complete, verified, synced; put there by a rename that replaces nothing
 //! UPLOAD_DIR/.towline/lock                   held by the one server that runs here
 //! UPLOAD_DIR/.towline/<requestId>/record.json  the transfer, as the API shows it; replaced by rename
+//! UPLOAD_DIR/.towline/<requestId>/record.json.new  the next one, which counts when it has the name
 //! UPLOAD_DIR/.towline/<requestId>/part         what has arrived so far
 //! ```
 //! Like a mail queue it can be read with `ls` and `cat`, and it alone is enough to go on after a power cut. What can't

@@ -230,7 +230,7 @@ pub struct Transfer {
     pub created_at: u64,
     /// When the agent was first asked.
     pub started_at: Option<u64>,
-    /// When it ended.
+    /// When it ended; one that is completed, when it was verified and began to be given its name.
     pub finished_at: Option<u64>,
     /// When it expires if its client does not come.
     pub expires_at: Option<u64>,
