@@ -10,7 +10,8 @@ dir=$(mktemp -d)
 # Those that run; one that was waited for is gone from here, because its number may be a stranger's by now.
 pids=
 # $pids is a list: it must split.
-trap 'for pid in $pids; do kill "$pid" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
+# One that still stops may make a file in a folder that is being removed, so each is waited for.
+trap 'for pid in $pids; do { kill -9 "$pid"; wait "$pid"; } 2>/dev/null || true; done; rm -rf "$dir"' EXIT
 trap 'exit 1' INT TERM HUP
 
 say() { printf '%s\n' "peers: $*"; }
