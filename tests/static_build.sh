@@ -8,7 +8,7 @@ bin=$(cd "$1" && pwd)
 dir=$(mktemp -d)
 pids=
 # $pids is a list: it must split.
-trap 'for pid in $pids; do kill "$pid" 2>/dev/null || true; done; rm -rf "$dir"' EXIT
+trap 'for pid in $pids; do { kill -9 "$pid"; wait "$pid"; } 2>/dev/null || true; done; rm -rf "$dir"' EXIT
 trap 'exit 1' INT TERM HUP
 fail() {
     printf 'static build: FAILED: %s\n' "$*"
