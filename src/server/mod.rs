@@ -153,11 +153,17 @@ impl Server {
 
     /// Tells the hub of an event and does what it demands.
     fn act(&self, event: impl FnOnce(&mut Hub, Now) -> Vec<Action>) {
-        self.act_after(event, || ());
+        self.act_around(event, || (), || ());
     }
 
-    /// The same, with something that must follow the event and must not wait for its effects.
-    fn act_after(&self, event: impl FnOnce(&mut Hub, Now) -> Vec<Action>, at_once: impl FnOnce()) {
+    /// The same, with something that must follow the event and must not wait for its effects, and something that must follow
+    /// these: a server that stops waits for both.
+    fn act_around(
+        &self,
+        event: impl FnOnce(&mut Hub, Now) -> Vec<Action>,
+        at_once: impl FnOnce(),
+        at_last: impl FnOnce(),
+    ) {
         let now = self.now();
         let (effects, ended): (Vec<Effect>, Vec<Transfer>) = {
             let mut state = self.lock();
@@ -171,6 +177,7 @@ impl Server {
         // Before its record is saved and anybody is told: twice after a kill, rather than never.
         ended.iter().for_each(|transfer| self.audit(&Event::ended(transfer)));
         effects.into_iter().for_each(|effect| self.perform(effect));
+        at_last();
         let mut state = self.lock();
         state.acting -= 1;
         if state.hub.is_stopping() {
@@ -237,10 +244,11 @@ impl Server {
         let event = |hub: &mut Hub, now: Now| {
             hub.disconnect(client, link.generation, now.wall.saturating_sub(unheard), now)
         };
-        self.act_after(event, || {
+        let end = || {
             link.pulse.end();
             at_once();
-        });
+        };
+        self.act_around(event, end, || ());
     }
 
     /// Payload of a chunk that a client is asked for, in bytes.

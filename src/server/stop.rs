@@ -15,12 +15,13 @@ impl Server {
     /// when the server starts again.
     pub(super) fn stop(&self) -> ! {
         let running = self.settings.stop;
-        log::info!("stopping: running transfers get {} s", running.as_secs());
         self.act(|hub, _| {
             hub.stop();
             Vec::new()
         });
-        self.wait_until(running, |state| state.hub.is_stopped());
+        log::info!("stopping: running transfers get {} s", running.as_secs());
+        // Also until those whose transfers have just ended are told so.
+        self.wait_until(running, |state| state.hub.is_stopped() && state.acting == 0);
         let waiting = self.lock().parked.take_due(u64::MAX);
         for caller in waiting {
             caller.late(self).send(self);

@@ -246,8 +246,8 @@ impl Writer<'_> {
             Ok(()) => {
                 log::info!("transfer {id} of {} is completed: {}", self.client, last.transfer.filename);
                 self.server.lock().stops.remove(&id);
-                self.server.act(|hub, now| hub.complete(id, now));
-                self.tell(computed, true);
+                let tell = || self.tell(computed, true);
+                self.server.act_around(|hub, now| hub.complete(id, now), || (), tell);
             }
             Err(error) => self.report(self.disk_failure(&error)),
         }
